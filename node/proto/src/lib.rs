@@ -1,0 +1,7 @@
+//! The wire protocol of the mesh, as pure code.
+//!
+//! Owns the ids, the frames and their bytes, the legal order of a run's frames, and the vocabulary
+//! of capabilities. Does no I/O and has no clock and no randomness of its own: time and random
+//! bytes are arguments.
+
+pub mod id;
