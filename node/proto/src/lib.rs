@@ -5,3 +5,4 @@
 //! bytes are arguments.
 
 pub mod id;
+pub mod shell;
