@@ -4,5 +4,7 @@
 //! of capabilities. Does no I/O and has no clock and no randomness of its own: time and random
 //! bytes are arguments.
 
+pub mod capability;
 pub mod id;
 pub mod shell;
+pub mod text;
