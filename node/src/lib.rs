@@ -1,1 +1,3 @@
-//! Placeholder until the first commit.
+//! The overlay of the mesh, and the agent.
+
+pub mod agent;

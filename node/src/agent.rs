@@ -1,0 +1,3 @@
+//! The callee: what an agent does for the controllers of its mesh.
+
+pub mod probe;
