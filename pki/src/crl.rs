@@ -1,0 +1,4 @@
+//! skeleton
+/// A certificate revocation list of this mesh's CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crl {}
