@@ -5,6 +5,9 @@
 //! bytes are arguments.
 
 pub mod capability;
+pub mod codec;
+pub mod frame;
 pub mod id;
+pub mod run;
 pub mod shell;
 pub mod text;

@@ -1,0 +1,19 @@
+//! One run: what is asked, how it can end, and the legal order of its frames.
+//!
+//! Owns the request, the closed set of results, and the two state machines ([`CallerRun`],
+//! [`CalleeRun`]). Does not own processes, streams or clocks.
+
+mod callee;
+mod caller;
+mod outcome;
+mod request;
+
+pub use callee::{CalleeRun, CalleeViolation, Input};
+pub use caller::{CallerRun, CallerViolation, Progress};
+pub use outcome::{
+    Earlier, Ended, Exit, KnownOfLost, Limit, Outcome, Refusal, StartFailure, Started, Tree, Wire,
+};
+pub use request::{
+    Argv, Audience, EmptyArgv, Environment, Limits, OnLinkLoss, RequestError, RunRequest,
+    StdinMode, What, Word,
+};

@@ -1,0 +1,215 @@
+//! What a controller asks of an agent.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    id::{Fingerprint, NodeName, RunId},
+    shell::Shell,
+    text::Text,
+};
+
+/// A request to run one command on one agent, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// Names this run for ever; a second request with the same id starts nothing.
+    pub id: RunId,
+    /// For whom this is, so that it is of no use to another agent.
+    pub audience: Audience,
+    /// When it was made, by the controller's clock, in milliseconds since 1970.
+    pub issued_at_ms: u64,
+    /// For how long after that it may be accepted, in milliseconds.
+    pub valid_for_ms: u32,
+    /// The person or service that asks, for the record; what may be done, the controller decided.
+    pub principal: Text<128>,
+    /// What to execute.
+    pub what: What,
+    /// Where; the agent's own choice if absent.
+    pub cwd: Option<Word>,
+    /// Variables added to the environment that the agent builds.
+    pub environment: Environment,
+    /// Whether standard input follows.
+    pub stdin: StdinMode,
+    /// When the agent ends the run on its own.
+    pub limits: Limits,
+    /// What becomes of the run when its link is lost.
+    pub on_link_loss: OnLinkLoss,
+}
+
+impl RunRequest {
+    /// The window of acceptance unless the request says otherwise, in milliseconds.
+    pub const DEFAULT_VALID_FOR_MS: u32 = 60_000;
+
+    /// Checks what the types do not already prove.
+    ///
+    /// # Errors
+    /// Names the part of the request that no agent could carry out.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let words = match &self.what {
+            What::Argv(argv) => argv.words(),
+            What::Script { text, .. } if text.contains('\0') => {
+                return Err(RequestError::NulInScript);
+            }
+            What::Script { .. } => &[],
+        };
+        if words.iter().any(|word| word.0.contains(&0)) {
+            return Err(RequestError::NulInArgv);
+        }
+        if self.cwd.as_ref().is_some_and(|cwd| cwd.0.contains(&0)) {
+            return Err(RequestError::NulInCwd);
+        }
+        Ok(())
+    }
+
+    /// Returns SHA-256 over all that the run would do: what a retry with the same id must repeat.
+    ///
+    /// The window and the issue time are left out, since an honest retry has later ones.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let lasting = Self {
+            issued_at_ms: 0,
+            valid_for_ms: 0,
+            ..self.clone()
+        };
+        let bytes =
+            postcard::to_allocvec(&lasting).expect("our own types always serialize into memory");
+        Sha256::digest(bytes).into()
+    }
+}
+
+/// The one agent that a request is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    /// Which mesh.
+    pub mesh: Fingerprint,
+    /// Which of its agents.
+    pub agent: NodeName,
+}
+
+/// What a run executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// A program and its arguments, without a shell, unchanged.
+    Argv(Argv),
+    /// One script for exactly this shell.
+    Script {
+        /// The shell that the controller parsed it for.
+        shell: Shell,
+        /// The script.
+        text: String,
+    },
+}
+
+/// Bytes of one argument or path: whatever the platform takes, not only UTF-8.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word(pub Vec<u8>);
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+/// A program and its arguments: at least one word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Word>", into = "Vec<Word>")]
+pub struct Argv(Vec<Word>);
+
+impl Argv {
+    /// Returns the words, the program first.
+    #[must_use]
+    pub fn words(&self) -> &[Word] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<Word>> for Argv {
+    type Error = EmptyArgv;
+
+    fn try_from(words: Vec<Word>) -> Result<Self, EmptyArgv> {
+        if words.first().is_none_or(|program| program.0.is_empty()) {
+            return Err(EmptyArgv);
+        }
+        Ok(Self(words))
+    }
+}
+
+impl From<Argv> for Vec<Word> {
+    fn from(argv: Argv) -> Self {
+        argv.0
+    }
+}
+
+/// An argument list that names no program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the command is empty: name a program after `--`")]
+pub struct EmptyArgv;
+
+/// Variables that a request adds, in its order. The agent judges their names.
+///
+/// `Debug` shows names only, since values may be secrets.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment(pub Vec<(Word, Word)>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// Whether the process gets a standard input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StdinMode {
+    /// It reads the end of file at once.
+    Closed,
+    /// It reads what the caller sends.
+    Piped,
+}
+
+/// When an agent ends a run on its own. An absent limit is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Time since the start, in milliseconds.
+    pub wall_ms: Option<u64>,
+    /// Time without any output, in milliseconds.
+    pub idle_ms: Option<u64>,
+    /// Bytes of standard output and standard error together.
+    pub output_bytes: Option<u64>,
+    /// Memory of the run's processes, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor time, in seconds.
+    pub cpu_s: Option<u64>,
+    /// Time between asking the processes to end and killing them, in milliseconds.
+    pub grace_ms: u32,
+}
+
+/// What becomes of a run when its link is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnLinkLoss {
+    /// It ends, with all its processes.
+    End,
+}
+
+/// A part of a request that no agent can carry out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// An argument holds a NUL byte, which no operating system passes on.
+    #[error("an argument contains a NUL byte")]
+    NulInArgv,
+    /// The script holds a NUL character.
+    #[error("the script contains a NUL character")]
+    NulInScript,
+    /// The working directory holds a NUL byte.
+    #[error("the working directory contains a NUL byte")]
+    NulInCwd,
+}
