@@ -1,3 +1,4 @@
-//! The overlay of the mesh, and the agent.
+//! The overlay: authenticated links between nodes, how nodes find each other, and runs.
 
+pub mod discovery;
 pub mod agent;
