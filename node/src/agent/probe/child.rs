@@ -237,6 +237,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_more_children_live_at_once_than_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let alone = dir.path().join("alone");
+        let script = format!("mkdir {0} || exit 9; sleep 0.1; rmdir {0}", alone.display());
+        let children = Children::new(1, Duration::from_secs(20));
+        let words = ["-c", &script];
+        let ask = || children.ask(Path::new(SH), &words);
+
+        let (first, second, third) = tokio::join!(ask(), ask(), ask());
+
+        assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_child_that_outlives_its_deadline_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pids = dir.path().join("pids");

@@ -15,6 +15,10 @@ async fn nothing_is_silently_missing() {
 
     let json = serde_json::to_value(&*document).unwrap();
     for capability in Capability::ALL {
+        assert!(
+            json.get(capability.as_str()).is_some(),
+            "no field {capability}"
+        );
         let told = !json[capability.as_str()].is_null();
         let failed = document.failure(capability).is_some();
         let may_be_none = capability == Capability::Domain;
@@ -141,22 +145,8 @@ fn program(folder: &Path, name: &str, body: &str) {
 }
 
 #[test]
-fn each_capability_has_one_probe_and_one_field() {
+fn each_capability_has_one_probe() {
     let probes = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/agent/probe");
-    let fields = [
-        "os",
-        "architecture",
-        "hostname",
-        "shells",
-        "package_managers",
-        "init",
-        "tools",
-        "domain",
-        "privilege",
-        "mounts",
-        "workspaces",
-        "enclosure",
-    ];
 
     let with_a_probe: BTreeSet<String> = fs_err::read_dir(probes)
         .unwrap()
@@ -170,5 +160,4 @@ fn each_capability_has_one_probe_and_one_field() {
     let named: BTreeSet<String> = Capability::ALL.iter().map(ToString::to_string).collect();
 
     assert_eq!(with_a_probe, named);
-    assert_eq!(BTreeSet::from(fields.map(str::to_owned)), named);
 }
