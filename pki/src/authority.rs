@@ -7,7 +7,7 @@
 //! reading every certificate and list back before it is handed out.
 
 mod error;
-mod template;
+pub(crate) mod template;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use proto::id::Fingerprint;
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
+use webpki::BorrowedCertRevocationList;
 use x509_parser::{
     oid_registry::OID_X509_EXT_REASON_CODE,
     oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER},
@@ -76,6 +77,8 @@ impl Crl {
         if der.len() > MAX_CRL_LEN {
             return Err(ReadCrlError::TooLong { bytes: der.len() });
         }
+        // x509-parser is lax about the bytes outside what is signed; webpki lets one encoding pass.
+        BorrowedCertRevocationList::from_der(der).map_err(|_| ReadCrlError::Malformed)?;
         let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
             return Err(ReadCrlError::Malformed);
         };
@@ -222,3 +225,6 @@ fn read_entry(entry: &RevokedCertificate<'_>) -> Result<(Serial, OffsetDateTime)
     let serial = Serial::from_der_integer(entry.raw_serial()).ok_or(ReadCrlError::Serial)?;
     Ok((serial, entry.revocation_date.to_datetime()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,16 +119,19 @@ pub(crate) fn write(path: &Path, text: &str, existing: Existing) -> Result<(), W
         .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    match existing {
+    let named = match existing {
         Existing::Refuse => file.persist_noclobber(path),
         Existing::Replace => file.persist(path),
+    };
+    if let Err(refused) = named {
+        let exists = refused.error.kind() == io::ErrorKind::AlreadyExists;
+        let path = path.to_owned();
+        return Err(if exists {
+            WriteSecretError::Exists { path }
+        } else {
+            failed(refused.error)
+        });
     }
-    .map_err(|refused| match refused.error.kind() {
-        io::ErrorKind::AlreadyExists => WriteSecretError::Exists {
-            path: path.to_owned(),
-        },
-        _ => failed(refused.error),
-    })?;
     sync_directory(directory).map_err(failed)
 }
 
@@ -191,7 +194,7 @@ mod tests {
         write(&path, "words", Existing::Refuse).unwrap();
 
         for mode in [0o640, 0o604, 0o620, 0o601, 0o644] {
-            fs_err::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let refused = read(&path).unwrap_err().to_string();
             assert!(
                 refused.contains(&format!("chmod 600 {}", path.display())),

@@ -70,7 +70,7 @@ impl FromStr for Serial {
     /// Reads hexadecimal digits of either case; colons between bytes are accepted.
     fn from_str(text: &str) -> Result<Self, ParseSerialError> {
         let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
-        if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > MAX_LEN * 2 {
+        if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > MAX_LEN * 2 {
             return Err(ParseSerialError);
         }
         let nibble = |digit: u8| char::from(digit).to_digit(16).ok_or(ParseSerialError);

@@ -16,7 +16,7 @@ use crate::{Serial, names};
 const MAX_COMMON_NAME_LEN: usize = 64;
 
 /// The certificate of a CA, which may sign nodes but no other CA.
-pub(super) fn authority(
+pub(crate) fn authority(
     mesh: &MeshName,
     serial: &Serial,
     not_before: OffsetDateTime,
@@ -34,7 +34,7 @@ pub(super) fn authority(
 }
 
 /// The certificate of a node.
-pub(super) fn node(
+pub(crate) fn node(
     mesh: &MeshName,
     node: &NodeId,
     serial: &Serial,

@@ -146,6 +146,10 @@ impl VerifyError {
     ///
     /// The inverse of what the verifiers of this crate hand to rustls.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "rustls may add variants, and none but those that this file writes come from here"
+    )]
     pub fn from_tls(error: &rustls::Error) -> Option<Self> {
         let rustls::Error::InvalidCertificate(error) = error else {
             return None;
@@ -189,6 +193,10 @@ impl VerifyError {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "webpki may add variants, and all that say more than a garbled certificate are named"
+    )]
     pub(super) fn from_webpki(error: webpki::Error, usage: Usage) -> Self {
         use webpki::Error as E;
 
