@@ -7,6 +7,7 @@
 //! **Invariant:** no session of these configurations is resumed. Guarded by
 //! `a_second_handshake_is_a_full_one_again`.
 
+mod explain;
 mod verifiers;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use rustls::{
     server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
+
+pub use explain::explain_refusal;
 
 use crate::{Identity, Revocation};
 use verifiers::{ClientVerifier, ServerVerifier};

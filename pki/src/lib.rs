@@ -37,7 +37,7 @@ pub use certificate::{NodeCertificate, PeerIdError, ReadCertificateError, peer_i
 pub use crl::{Crl, ReadCrlError};
 pub use csr::{PublicKey, ReadCsrError};
 pub use expect::Expect;
-pub use handshake::{ConfigError, client_config, server_config};
+pub use handshake::{ConfigError, client_config, explain_refusal, server_config};
 pub use identity::{Existing, Identity, LoadIdentityError, ParseIdentityError, SaveIdentityError};
 pub use key::KeyError;
 pub use revocation::{OlderCrl, Revocation, StaleCrl};

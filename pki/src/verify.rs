@@ -143,3 +143,5 @@ fn check_leaf(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::reasons;
