@@ -1,0 +1,382 @@
+//! What a new process does between its birth and its program: the child's side of a start.
+//!
+//! Everything is laid out by the parent beforehand, since the child may only make system calls: it is
+//! a copy of one thread of many, or even shares the parent's memory (see `start`).
+//!
+//! **Invariant:** the program starts with default signal actions and none blocked, umask 022, a
+//! session of its own and no descriptors but 0, 1 and 2. Guarded by
+//! `a_program_starts_with_clean_signals_umask_session_and_descriptors`.
+
+use std::{
+    ffi::{CString, OsStr, c_char, c_int},
+    os::{
+        fd::RawFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+    ptr,
+};
+
+use super::program;
+use crate::agent::process::{Command, OsCode, RUN_ID_VARIABLE, SpawnError, Step};
+
+/// Files made by a run are readable by all and writable by their owner, whatever the agent's own
+/// habit (a service's is often stricter, since its files are secrets).
+const UMASK: libc::mode_t = 0o022;
+
+/// A program, ready to be executed.
+pub(super) struct Image {
+    path: PathBuf,
+    program: CString,
+    argv: Words,
+    environment: Words,
+    cwd: Option<CString>,
+    /// `RLIMIT_AS` in bytes.
+    pub(super) memory: Option<u64>,
+    /// `RLIMIT_CPU` in seconds.
+    cpu: Option<u64>,
+}
+
+/// The descriptors that the child finds, all of them the parent's and above 2: the standard library
+/// has filled 0 to 2 before `main`.
+#[derive(Clone, Copy)]
+pub(super) struct Descriptors {
+    pub(super) stdio: [RawFd; 3],
+    /// Where a failure is reported; closed by a successful `execve`.
+    pub(super) report: RawFd,
+    /// The `cgroup.procs` to enter, if the process is not born in its group.
+    pub(super) join: Option<RawFd>,
+}
+
+/// Strings ended by NUL, with the array of pointers that `execve` wants.
+struct Words {
+    strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Image {
+    /// Lays out `command`, and finds its program.
+    pub(super) fn new(command: &Command) -> Result<Self, SpawnError> {
+        let first = command.argv.first().ok_or(SpawnError::Empty)?;
+        let argv = command.argv.iter().enumerate().map(|(index, word)| {
+            CString::new(word.as_bytes()).map_err(|_| SpawnError::Nul { index })
+        });
+        let argv = Words::new(argv.collect::<Result<_, _>>()?);
+        let cwd = command.cwd.as_deref().map(directory).transpose()?;
+        let path = program::find(
+            first,
+            command.environment.get("PATH"),
+            command.cwd.as_deref(),
+        )?;
+        Ok(Self {
+            program: text(path.clone().into_os_string().into_vec()),
+            path,
+            argv,
+            environment: environment(command),
+            cwd,
+            memory: command.limits.memory,
+            cpu: command
+                .limits
+                .cpu
+                .map(|time| time.as_secs() + u64::from(time.subsec_nanos() > 0)),
+        })
+    }
+
+    /// Lays out what is no program, to try how far a process gets.
+    pub(super) fn impossible() -> Self {
+        Self {
+            path: "/".into(),
+            program: c"/".into(),
+            argv: Words::new(Vec::new()),
+            environment: Words::new(Vec::new()),
+            cwd: None,
+            memory: None,
+            cpu: None,
+        }
+    }
+
+    /// Makes the error of the step that failed in the child.
+    pub(super) fn failure(&self, command: &Command, step: Step, errno: i32) -> SpawnError {
+        let why = OsCode(errno);
+        match (step, errno) {
+            (Step::Execute, libc::E2BIG) => SpawnError::TooLong {
+                bytes: self.argv.bytes() + self.environment.bytes(),
+            },
+            (Step::Execute, libc::ENOMEM | libc::EAGAIN | libc::EMFILE | libc::ENFILE) => {
+                SpawnError::Resources { step, why }
+            }
+            (Step::Execute, _) => {
+                let first = command.argv.first().map_or(OsStr::new(""), |word| word);
+                program::refusal(first, &self.path, command.cwd.as_deref(), errno)
+            }
+            (Step::Cwd, _) => SpawnError::Cwd {
+                path: command.cwd.clone().unwrap_or_default(),
+                why,
+            },
+            (
+                Step::Pipes
+                | Step::Cgroup
+                | Step::Fork
+                | Step::Join
+                | Step::Session
+                | Step::Limits
+                | Step::Stdio,
+                _,
+            ) => SpawnError::Resources { step, why },
+        }
+    }
+
+    /// Becomes the program, or reports the step that failed and exits.
+    ///
+    /// # Safety
+    /// To be called in a new process only, with all signals blocked and `descriptors` open. Makes
+    /// nothing but async-signal-safe calls.
+    #[allow(unsafe_code, reason = "runs between fork and exec")]
+    pub(super) unsafe fn enter(&self, descriptors: Descriptors) -> ! {
+        // SAFETY: as this function's own.
+        let (step, errno) = unsafe {
+            let step = self.take_steps(descriptors);
+            (step, last_errno())
+        };
+        let [a, b, c, d] = errno.to_ne_bytes();
+        let report = [number(step), a, b, c, d];
+        // SAFETY: writes from a live array and exits without unwinding or running destructors.
+        unsafe {
+            libc::write(descriptors.report, report.as_ptr().cast(), report.len());
+            libc::_exit(127)
+        }
+    }
+
+    /// Returns only with the step that failed, its reason being in `errno`.
+    #[allow(unsafe_code, reason = "runs between fork and exec")]
+    unsafe fn take_steps(&self, descriptors: Descriptors) -> Step {
+        // SAFETY: system calls on arguments that the parent has laid out; nothing allocates or locks.
+        unsafe {
+            if descriptors
+                .join
+                .is_some_and(|procs| libc::write(procs, c"0".as_ptr().cast(), 1) != 1)
+            {
+                return Step::Join;
+            }
+            // A session of its own: Ctrl-C at the agent's terminal does not reach the run, and no
+            // program can ask for a password on that terminal.
+            if libc::setsid() < 0 {
+                return Step::Session;
+            }
+            libc::umask(UMASK);
+            if limit(libc::RLIMIT_AS, self.memory).is_err()
+                || limit(libc::RLIMIT_CPU, self.cpu).is_err()
+            {
+                return Step::Limits;
+            }
+            for (target, source) in (0..).zip(descriptors.stdio) {
+                if libc::dup2(source, target) < 0 {
+                    return Step::Stdio;
+                }
+            }
+            close_the_rest_at_exec();
+            if self
+                .cwd
+                .as_ref()
+                .is_some_and(|cwd| libc::chdir(cwd.as_ptr()) != 0)
+            {
+                return Step::Cwd;
+            }
+            reset_signals();
+            libc::execve(
+                self.program.as_ptr(),
+                self.argv.pointers.as_ptr(),
+                self.environment.pointers.as_ptr(),
+            );
+        }
+        Step::Execute
+    }
+}
+
+impl Words {
+    fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings
+            .iter()
+            .map(|word| word.as_ptr())
+            .chain([ptr::null()])
+            .collect();
+        Self { strings, pointers }
+    }
+
+    fn bytes(&self) -> usize {
+        self.strings
+            .iter()
+            .map(|word| word.as_bytes_with_nul().len())
+            .sum()
+    }
+}
+
+fn directory(path: &Path) -> Result<CString, SpawnError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SpawnError::Cwd {
+        path: path.to_owned(),
+        why: OsCode(libc::EINVAL),
+    })
+}
+
+fn environment(command: &Command) -> Words {
+    let mark = text(format!("{RUN_ID_VARIABLE}={}", command.run).into_bytes());
+    let entries = command
+        .environment
+        .iter()
+        .map(|(name, value)| text([name.as_bytes(), b"=", value.as_bytes()].concat()));
+    Words::new([mark].into_iter().chain(entries).collect())
+}
+
+fn text(bytes: Vec<u8>) -> CString {
+    CString::new(bytes).expect("argv, PATH and environment were checked for NUL bytes")
+}
+
+/// Sets the soft and the hard limit, so that the program cannot raise it again.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+unsafe fn limit(resource: libc::__rlimit_resource_t, value: Option<u64>) -> Result<(), ()> {
+    // SAFETY: as the caller's.
+    unsafe { set_limit(value, |limit| libc::setrlimit(resource, limit)) }
+}
+
+/// Sets the soft and the hard limit, so that the program cannot raise it again.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+unsafe fn limit(resource: c_int, value: Option<u64>) -> Result<(), ()> {
+    // SAFETY: as the caller's.
+    unsafe { set_limit(value, |limit| libc::setrlimit(resource, limit)) }
+}
+
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+unsafe fn set_limit(
+    value: Option<u64>,
+    set: impl Fn(*const libc::rlimit) -> c_int,
+) -> Result<(), ()> {
+    let Some(value) = value else { return Ok(()) };
+    let limit = libc::rlimit {
+        rlim_cur: value as libc::rlim_t,
+        rlim_max: value as libc::rlim_t,
+    };
+    if set(&raw const limit) == 0 {
+        Ok(())
+    } else {
+        Err(())
+    }
+}
+
+/// Lets no descriptor through that the agent got from its own parent without close-on-exec.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(target_os = "linux")]
+unsafe fn close_the_rest_at_exec() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: a system call without pointers. Kernels before 5.11 refuse it; there the agent's own
+    // descriptors still close, since each is opened with close-on-exec.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            CLOSE_RANGE_CLOEXEC,
+        );
+    }
+}
+
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(not(target_os = "linux"))]
+unsafe fn close_the_rest_at_exec() {}
+
+/// Undoes what the agent has set, most of all that it ignores SIGPIPE, which would be inherited.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+unsafe fn reset_signals() {
+    /// The last signal of any system; those that do not exist are refused, harmlessly.
+    const LAST: c_int = 64;
+    // SAFETY: `sigset_t` is plain data; the pointer is to a live value.
+    unsafe {
+        for signal in 1..=LAST {
+            set_default(signal);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Asks the kernel itself, since the C library hides the signals that it uses, and they may have been
+/// inherited as ignored.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(target_os = "linux")]
+unsafe fn set_default(signal: c_int) {
+    /// Larger than the kernel's structure on any architecture; all zeroes is the default action.
+    const DEFAULT: [u64; 8] = [0; 8];
+    /// The length of the kernel's set of 64 signals.
+    const SET_LEN: usize = 8;
+    // SAFETY: the kernel reads its structure from a live array and writes nothing.
+    unsafe {
+        let none = ptr::null_mut::<u8>();
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            DEFAULT.as_ptr(),
+            none,
+            SET_LEN,
+        );
+    }
+}
+
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+#[cfg(not(target_os = "linux"))]
+unsafe fn set_default(signal: c_int) {
+    // SAFETY: `sigaction` is plain data, for which all zeroes is the default action; the pointer is to
+    // a live value.
+    unsafe {
+        let action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, &raw const action, ptr::null_mut());
+    }
+}
+
+#[allow(unsafe_code, reason = "errno lives in libc")]
+fn last_errno() -> i32 {
+    // SAFETY: the address of this thread's errno is always valid.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        return *libc::__errno_location();
+        #[cfg(not(target_os = "linux"))]
+        return *libc::__error();
+    }
+}
+
+/// The steps that a child reports, by their place.
+const STEPS: [Step; 6] = [
+    Step::Join,
+    Step::Session,
+    Step::Limits,
+    Step::Stdio,
+    Step::Cwd,
+    Step::Execute,
+];
+
+const fn number(step: Step) -> u8 {
+    match step {
+        Step::Join => 0,
+        Step::Session => 1,
+        Step::Limits => 2,
+        Step::Stdio => 3,
+        Step::Cwd => 4,
+        Step::Execute | Step::Pipes | Step::Cgroup | Step::Fork => 5,
+    }
+}
+
+/// Reads what [`Image::enter`] wrote; `None` if it wrote nothing, because the program runs.
+pub(super) fn read_report(report: &[u8]) -> Option<(Step, i32)> {
+    let (&step, errno) = report.split_first()?;
+    let errno = errno
+        .first_chunk()
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    Some((
+        STEPS
+            .get(usize::from(step))
+            .copied()
+            .unwrap_or(Step::Execute),
+        errno,
+    ))
+}
