@@ -1,0 +1,446 @@
+//! The durable record of run ids: why a run starts at most once.
+//!
+//! Owns which ids were accepted, for whom and with which digest, how they ended, and whether a
+//! request is in time. Does not start anything; the time is an argument.
+//!
+//! A request is new only if its id is not on record **and** it was issued later than everything that
+//! was ever forgotten (the *floor*). Its window is judged by this host's clock, but the promise does
+//! not depend on that clock: set back or ahead, it may make the agent refuse, never repeat.
+//!
+//! - An id is written and synced before [`Ledger::accept`] says [`Accepted::New`].
+//! - An end is written at once and synced with the next acceptance: `kill -9` loses none, a power cut
+//!   may lose the last few, whose runs are then reported as lost.
+//! - A record that a power cut left half written was never acted on, so it is dropped. Since a
+//!   damaged disk looks the same, everything issued before that start is refused then.
+//! - Damage anywhere else stops the agent: it must not guess what it has run.
+//!
+//! **Invariant:** of all requests with one id, at most one ever gets [`Accepted::New`], whatever
+//! happens to processes, clocks and power in between. Guarded by the tests of this module and by the
+//! replay scenarios.
+
+mod file;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use proto::id::{NodeName, RunId};
+
+pub use self::file::OpenLedgerError;
+pub use self::record::MAX_OUTCOME_LEN;
+use self::{
+    file::{Durability, Log},
+    record::Record,
+};
+
+/// How far the clocks of controller and agent may differ before a request seems to come from the
+/// future. NTP keeps hosts within a second; a minute off is a fault worth hearing of.
+const SKEW: Duration = Duration::from_secs(30);
+
+/// The longest window that a request may claim.
+const MAX_VALID_FOR: Duration = Duration::from_secs(600);
+
+/// How long results are kept for a retry.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long ids are kept when there are too many: until no request could be repeated in its window.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(11 * 60);
+
+/// How many ids are remembered. Each takes some 150 bytes of memory.
+const MAX_ENTRIES: usize = 250_000;
+
+/// The record of run ids of one agent.
+#[derive(Debug)]
+pub struct Ledger {
+    index: Mutex<Index>,
+}
+
+#[derive(Debug)]
+struct Index {
+    log: Log,
+    memory: Memory,
+}
+
+/// What is remembered, without the file.
+#[derive(Debug)]
+struct Memory {
+    entries: HashMap<RunId, Entry>,
+    /// Every request that was issued at or before this may have been forgotten.
+    floor: SystemTime,
+    /// One copy of each controller's name.
+    principals: HashSet<Arc<NodeName>>,
+    max_entries: usize,
+}
+
+/// An id on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What the run would do.
+    pub digest: [u8; 32],
+    /// The controller that asked.
+    pub principal: Arc<NodeName>,
+    /// When the first request was made, by the controller's clock.
+    pub issued_at: SystemTime,
+    /// When it was accepted, by this host's clock.
+    pub accepted_at: SystemTime,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What became of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is in progress, or its end was lost.
+    Accepted,
+    /// It ended like this.
+    Ended(Box<[u8]>),
+    /// Its acceptance could not be recorded for certain, so it was not started and never will be.
+    GivenUp,
+}
+
+/// A request to be judged.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// The run's id.
+    pub id: RunId,
+    /// What it would do.
+    pub digest: [u8; 32],
+    /// The controller that asks, from its certificate.
+    pub principal: NodeName,
+    /// When the request was made, by the controller's clock.
+    pub issued_at: SystemTime,
+    /// For how long after that it may be accepted.
+    pub valid_for: Duration,
+}
+
+/// The judgement of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// The id is new and durably on record: start it.
+    New,
+    /// The same request was accepted before: start nothing.
+    Earlier(Entry),
+}
+
+/// Why a request is not accepted. Nothing may be started for it.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// Its window is over.
+    #[error("the request was issued {age:?} ago and is valid for {valid_for:?}")]
+    TooOld {
+        /// This host's clock less the time of issue.
+        age: Duration,
+        /// The window, at most ten minutes.
+        valid_for: Duration,
+    },
+    /// It was issued in this host's future.
+    #[error("the request was issued {ahead:?} in the future")]
+    FromTheFuture {
+        /// The time of issue less this host's clock.
+        ahead: Duration,
+    },
+    /// It may have been accepted and forgotten.
+    #[error("the request is older than the record")]
+    OlderThanMemory,
+    /// The id was used to do something else.
+    #[error("the id was used for another request")]
+    DifferentRequest,
+    /// The id was used by another controller.
+    #[error("the id was used by another controller")]
+    OtherPrincipal,
+    /// The id will never be accepted.
+    #[error("the id was given up")]
+    GivenUp,
+    /// As many ids are on record as there may be, and none can be forgotten yet.
+    #[error("the record is full")]
+    Full,
+    /// The record could not be written.
+    #[error("write the record")]
+    Write(#[source] io::Error),
+}
+
+/// What an agent finds when it starts again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Runs that were in progress when the agent ended.
+    pub lost: Vec<RunId>,
+    /// Whether a half-written record was dropped.
+    pub torn: bool,
+}
+
+impl Ledger {
+    /// Opens the record in `home`, or begins one.
+    ///
+    /// # Errors
+    /// Another agent uses it, it is damaged, or the system refuses.
+    pub fn open(home: &Path, now: SystemTime) -> Result<(Self, Recovered), OpenLedgerError> {
+        Self::open_with(home, now, MAX_ENTRIES)
+    }
+
+    fn open_with(
+        home: &Path,
+        now: SystemTime,
+        max_entries: usize,
+    ) -> Result<(Self, Recovered), OpenLedgerError> {
+        let mut opened = Log::open(home)?;
+        let torn = opened.torn;
+        let mut memory = Memory::new(max_entries);
+        for record in std::mem::take(&mut opened.records) {
+            memory.replay(record);
+        }
+        let lost = memory.entries.iter();
+        let lost = lost.filter(|(_, entry)| entry.state == State::Accepted);
+        let lost = lost.map(|(id, _)| *id).collect();
+        if torn {
+            memory.floor = memory.floor.max(now);
+        }
+        memory.forget(now, RETENTION, InProgress::Forgotten);
+        let log = opened.start(&memory.records())?;
+        let index = Mutex::new(Index { log, memory });
+        Ok((Self { index }, Recovered { lost, torn }))
+    }
+
+    /// Judges a request, and puts a new id durably on record.
+    ///
+    /// # Errors
+    /// It may not be started, and why.
+    ///
+    /// # Cancel safety
+    /// The id may be on record afterwards, so a request that was given up here is never accepted
+    /// again: nothing is started twice.
+    pub async fn accept(&self, asked: &Accept, now: SystemTime) -> Result<Accepted, AcceptError> {
+        let written = {
+            let mut index = self.lock();
+            if let Some(entry) = index.memory.known(asked, now)? {
+                return Ok(Accepted::Earlier(entry));
+            }
+            index.insert(asked, now)?
+        };
+        let result = written.await;
+        if let Err(error) = result {
+            if let Some(entry) = self.lock().memory.entries.get_mut(&asked.id) {
+                entry.state = State::GivenUp;
+            }
+            return Err(AcceptError::Write(error));
+        }
+        Ok(Accepted::New)
+    }
+
+    /// Keeps how an accepted run ended, in at most [`MAX_OUTCOME_LEN`] bytes.
+    ///
+    /// # Errors
+    /// The record could not be written; in memory the end is kept.
+    ///
+    /// # Panics
+    /// If `outcome` is longer.
+    pub async fn ended(&self, id: RunId, outcome: &[u8], now: SystemTime) -> io::Result<()> {
+        let written = {
+            let mut index = self.lock();
+            if let Some(entry) = index.memory.entries.get_mut(&id) {
+                entry.state = State::Ended(outcome.into());
+            }
+            let record = Record::ended(id, now, outcome);
+            index.log.append(&record, Durability::Written)?
+        };
+        written.await
+    }
+
+    /// Returns what is on record of an id.
+    #[must_use]
+    pub fn get(&self, id: RunId) -> Option<Entry> {
+        self.lock().memory.entries.get(&id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        // A panic elsewhere leaves the index whole: every change of it is one step.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether ids without an end may be forgotten.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InProgress {
+    /// They belong to an agent that is gone.
+    Forgotten,
+    /// Their runs go on.
+    Kept,
+}
+
+impl Index {
+    /// Enters a new id and queues its record; nobody else can enter it from here on.
+    fn insert(&mut self, asked: &Accept, now: SystemTime) -> Result<file::Written, AcceptError> {
+        self.make_room(now)?;
+        let record = Record::accepted(asked, now);
+        let written = self
+            .log
+            .append(&record, Durability::Synced)
+            .map_err(AcceptError::Write)?;
+        let entry = Entry {
+            digest: asked.digest,
+            principal: self.memory.intern(asked.principal.clone()),
+            issued_at: asked.issued_at,
+            accepted_at: now,
+            state: State::Accepted,
+        };
+        self.memory.entries.insert(asked.id, entry);
+        Ok(written)
+    }
+
+    /// Forgets what is old when there are too many entries, and rewrites the file when it has grown
+    /// far beyond what is remembered.
+    fn make_room(&mut self, now: SystemTime) -> Result<(), AcceptError> {
+        let Self { log, memory } = self;
+        let full = memory.is_full();
+        for keep in [RETENTION, SHORTEST_MEMORY] {
+            if memory.is_full() {
+                memory.forget(now, keep, InProgress::Kept);
+            }
+        }
+        if memory.is_full() {
+            return Err(AcceptError::Full);
+        }
+        // Two records an entry are usual; beyond twice that the file is mostly past.
+        if full || log.records() > 4 * memory.max_entries {
+            log.rewrite(memory.records()).map_err(AcceptError::Write)?;
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn new(max_entries: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            floor: SystemTime::UNIX_EPOCH,
+            principals: HashSet::new(),
+            max_entries,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.max_entries
+    }
+
+    /// Returns the entry of a request that was accepted before; `None` for a new one in time.
+    fn known(&self, asked: &Accept, now: SystemTime) -> Result<Option<Entry>, AcceptError> {
+        check_window(asked, now)?;
+        let Some(entry) = self.entries.get(&asked.id) else {
+            return match asked.issued_at <= self.floor {
+                true => Err(AcceptError::OlderThanMemory),
+                false => Ok(None),
+            };
+        };
+        if *entry.principal != asked.principal {
+            return Err(AcceptError::OtherPrincipal);
+        }
+        if entry.digest != asked.digest {
+            return Err(AcceptError::DifferentRequest);
+        }
+        match entry.state {
+            State::GivenUp => Err(AcceptError::GivenUp),
+            State::Accepted | State::Ended(_) => Ok(Some(entry.clone())),
+        }
+    }
+
+    /// Forgets ids that are older than `memory`, and raises the floor above each of them.
+    fn forget(&mut self, now: SystemTime, memory: Duration, in_progress: InProgress) {
+        let mut floor = self.floor;
+        self.entries.retain(|_, entry| {
+            let age = now.duration_since(entry.accepted_at).unwrap_or_default();
+            let kept = age <= memory
+                || (entry.state == State::Accepted && in_progress == InProgress::Kept);
+            if !kept {
+                floor = floor.max(entry.issued_at);
+            }
+            kept
+        });
+        self.floor = floor;
+        let Self {
+            principals,
+            entries,
+            ..
+        } = self;
+        principals.retain(|name| entries.values().any(|entry| entry.principal == *name));
+    }
+
+    /// Returns records from which the index can be made again.
+    fn records(&self) -> Vec<Record> {
+        let floor = std::iter::once(Record::floor(self.floor));
+        let entries = self.entries.iter().flat_map(|(id, entry)| {
+            let accepted = Record::of_entry(*id, entry);
+            let rest = match &entry.state {
+                State::Accepted => None,
+                State::Ended(outcome) => Some(Record::ended(*id, entry.accepted_at, outcome)),
+                State::GivenUp => Some(Record::given_up(*id)),
+            };
+            std::iter::once(accepted).chain(rest)
+        });
+        floor.chain(entries).collect()
+    }
+
+    fn replay(&mut self, record: Record) {
+        match record {
+            Record::Accepted {
+                id,
+                digest,
+                principal,
+                issued_at,
+                at,
+            } => {
+                let entry = Entry {
+                    digest,
+                    principal: self.intern(principal),
+                    issued_at,
+                    accepted_at: at,
+                    state: State::Accepted,
+                };
+                self.entries.insert(id, entry);
+            }
+            Record::Ended { id, outcome, .. } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.state = State::Ended(outcome);
+                }
+            }
+            Record::GivenUp { id } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.state = State::GivenUp;
+                }
+            }
+            Record::Floor { issued_at } => self.floor = self.floor.max(issued_at),
+        }
+    }
+
+    fn intern(&mut self, name: NodeName) -> Arc<NodeName> {
+        if let Some(known) = self.principals.get(&name) {
+            return Arc::clone(known);
+        }
+        let name = Arc::new(name);
+        self.principals.insert(Arc::clone(&name));
+        name
+    }
+}
+
+fn check_window(asked: &Accept, now: SystemTime) -> Result<(), AcceptError> {
+    match now.duration_since(asked.issued_at) {
+        Ok(age) => {
+            let valid_for = asked.valid_for.min(MAX_VALID_FOR);
+            if age > valid_for {
+                return Err(AcceptError::TooOld { age, valid_for });
+            }
+        }
+        Err(error) => {
+            let ahead = error.duration();
+            if ahead > SKEW {
+                return Err(AcceptError::FromTheFuture { ahead });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! The promises of the ledger, each across a restart where that makes a difference.
+
+use std::os::unix::fs::FileExt as _;
+
+use tempfile::TempDir;
+
+use super::{record::LEN, *};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn home() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn open(home: &TempDir, now: SystemTime) -> (Ledger, Recovered) {
+    Ledger::open(home.path(), now).expect("a sound ledger")
+}
+
+fn asked(id: u128, issued_at: SystemTime) -> Accept {
+    Accept {
+        id: RunId::from_bytes(id.to_be_bytes()),
+        digest: [1; 32],
+        principal: "alice".parse().expect("a name"),
+        issued_at,
+        valid_for: MINUTE,
+    }
+}
+
+fn reopen(home: &TempDir, ledger: Ledger, now: SystemTime) -> (Ledger, Recovered) {
+    drop(ledger);
+    opened(home, now).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Opens once the thread of a ledger that was dropped has let go of the lock.
+fn opened(home: &TempDir, now: SystemTime) -> Result<(Ledger, Recovered), OpenLedgerError> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match Ledger::open(home.path(), now) {
+            Err(OpenLedgerError::Locked { .. }) if std::time::Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_new(judged: &Result<Accepted, AcceptError>) -> bool {
+    matches!(judged, Ok(Accepted::New))
+}
+
+fn is_earlier(judged: &Result<Accepted, AcceptError>) -> bool {
+    matches!(judged, Ok(Accepted::Earlier(_)))
+}
+
+#[tokio::test]
+async fn an_id_is_new_once_and_known_ever_after() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    assert!(is_earlier(&ledger.accept(&asked(1, noon()), noon()).await));
+
+    let (ledger, recovered) = reopen(&home, ledger, noon());
+
+    assert_eq!(recovered.lost, [asked(1, noon()).id]);
+    assert!(is_earlier(&ledger.accept(&asked(1, noon()), noon()).await));
+}
+
+#[tokio::test]
+async fn an_end_is_kept_across_a_restart() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let id = asked(1, noon()).id;
+    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    ledger.ended(id, b"exit 3", noon()).await.expect("written");
+
+    let (ledger, recovered) = reopen(&home, ledger, noon());
+
+    assert_eq!(recovered, Recovered::default());
+    assert_eq!(
+        ledger.get(id).expect("known").state,
+        State::Ended(b"exit 3"[..].into())
+    );
+}
+
+#[tokio::test]
+async fn another_request_or_controller_cannot_use_an_id_again() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    let changed = Accept {
+        digest: [2; 32],
+        ..asked(1, noon())
+    };
+    let stolen = Accept {
+        principal: "mallory".parse().unwrap(),
+        ..asked(1, noon())
+    };
+
+    assert!(matches!(
+        ledger.accept(&changed, noon()).await,
+        Err(AcceptError::DifferentRequest)
+    ));
+    assert!(matches!(
+        ledger.accept(&stolen, noon()).await,
+        Err(AcceptError::OtherPrincipal)
+    ));
+}
+
+#[tokio::test]
+async fn the_window_is_exact_at_both_edges() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let ms = Duration::from_millis(1);
+    let judge = async |id, issued_at| ledger.accept(&asked(id, issued_at), noon()).await;
+
+    assert!(is_new(&judge(1, noon() - MINUTE).await));
+    assert!(matches!(
+        judge(2, noon() - MINUTE - ms).await,
+        Err(AcceptError::TooOld { .. })
+    ));
+    assert!(is_new(&judge(3, noon() + SKEW).await));
+    assert!(matches!(
+        judge(4, noon() + SKEW + ms).await,
+        Err(AcceptError::FromTheFuture { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_window_longer_than_ten_minutes_counts_as_ten() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let long = Accept {
+        valid_for: DAY,
+        ..asked(1, noon() - 11 * MINUTE)
+    };
+
+    let judged = ledger.accept(&long, noon()).await;
+
+    assert!(matches!(
+        judged,
+        Err(AcceptError::TooOld {
+            valid_for: MAX_VALID_FOR,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
+    // Enough for the file to be rewritten, so that the floor alone remembers.
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let many: Vec<Accept> = (1000..3000).map(|n| asked(n, noon())).collect();
+    let judged = many.iter().map(|one| ledger.accept(one, noon()));
+    assert!(
+        libp2p::futures::future::join_all(judged)
+            .await
+            .iter()
+            .all(is_new)
+    );
+    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    let (ledger, _) = reopen(&home, ledger, noon() + 2 * DAY);
+    assert_eq!(
+        ledger.get(asked(1, noon()).id),
+        None,
+        "a day is what is remembered"
+    );
+
+    let (ledger, _) = reopen(&home, ledger, noon());
+    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+
+    assert!(
+        matches!(judged, Err(AcceptError::OlderThanMemory)),
+        "{judged:?}"
+    );
+    assert!(is_new(
+        &ledger
+            .accept(&asked(2, noon() + Duration::from_secs(1)), noon())
+            .await
+    ));
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_other_ids_do_not_push_one_out() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    assert!(is_new(&ledger.accept(&asked(0, noon()), noon()).await));
+    for round in 0..100_u128 {
+        let many: Vec<Accept> = (1..=1000)
+            .map(|n| asked(round * 1000 + n, noon()))
+            .collect();
+        let judged = many.iter().map(|one| ledger.accept(one, noon()));
+        let judged = libp2p::futures::future::join_all(judged).await;
+        assert!(judged.iter().all(is_new));
+    }
+
+    assert!(is_earlier(&ledger.accept(&asked(0, noon()), noon()).await));
+    let (ledger, recovered) = reopen(&home, ledger, noon());
+    assert_eq!(recovered.lost.len(), 100_001);
+    assert!(is_earlier(&ledger.accept(&asked(0, noon()), noon()).await));
+}
+
+#[tokio::test]
+async fn a_full_ledger_refuses_until_something_may_be_forgotten() {
+    let home = home();
+    let (ledger, _) = Ledger::open_with(home.path(), noon(), 2).expect("a sound ledger");
+    for id in [1, 2] {
+        assert!(is_new(&ledger.accept(&asked(id, noon()), noon()).await));
+    }
+    ledger
+        .ended(asked(1, noon()).id, b"", noon())
+        .await
+        .expect("written");
+    assert!(matches!(
+        ledger.accept(&asked(3, noon()), noon()).await,
+        Err(AcceptError::Full)
+    ));
+
+    let later = noon() + 12 * MINUTE;
+    assert!(is_new(&ledger.accept(&asked(3, later), later).await));
+
+    assert!(
+        ledger.get(asked(1, noon()).id).is_none(),
+        "the ended one makes room"
+    );
+    assert!(
+        ledger.get(asked(2, noon()).id).is_some(),
+        "the one in progress stays"
+    );
+    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+    assert!(
+        matches!(judged, Err(AcceptError::OlderThanMemory)),
+        "{judged:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_power_cut_within_the_last_record_loses_only_that_and_closes_the_past() {
+    for cut in 1..LEN {
+        let home = home();
+        let (ledger, _) = open(&home, noon());
+        assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+        assert!(is_new(&ledger.accept(&asked(2, noon()), noon()).await));
+        let (ledger, _) = reopen(&home, ledger, noon());
+        drop(ledger);
+        let file = fs_err::OpenOptions::new()
+            .write(true)
+            .open(home.path().join("ledger"))
+            .unwrap();
+        let zeros = vec![0; LEN - cut];
+        file.file()
+            .write_all_at(&zeros, (LEN + cut) as u64)
+            .expect("written");
+
+        // The first opening mends the file; the second one shows that the mend lasts.
+        let (mended, _) = opened(&home, noon()).expect("mended");
+        let (ledger, recovered) = reopen(&home, mended, noon());
+
+        let first = ledger.accept(&asked(1, noon()), noon()).await;
+        assert!(is_earlier(&first), "cut at {cut}: {first:?}");
+        let second = ledger.accept(&asked(2, noon()), noon()).await;
+        let closed = matches!(second, Err(AcceptError::OlderThanMemory)) || is_earlier(&second);
+        assert!(closed, "cut at {cut}: {second:?}, {recovered:?}");
+    }
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let many: Vec<Accept> = (0..1000).map(|n| asked(n, noon())).collect();
+    let judged = many.iter().map(|one| ledger.accept(one, noon()));
+    assert!(
+        libp2p::futures::future::join_all(judged)
+            .await
+            .iter()
+            .all(is_new)
+    );
+    drop(reopen(&home, ledger, noon()));
+    let file = fs_err::OpenOptions::new()
+        .write(true)
+        .open(home.path().join("ledger"))
+        .unwrap();
+    file.file()
+        .write_all_at(b"x", 100 * LEN as u64 + 5)
+        .expect("written");
+
+    let error = opened(&home, noon()).expect_err("a damaged ledger was opened");
+
+    assert!(matches!(error, OpenLedgerError::Damaged { offset, .. } if offset == 100 * LEN as u64));
+}
+
+#[tokio::test]
+async fn a_second_agent_on_the_same_home_is_refused() {
+    let home = home();
+    let (_ledger, _) = open(&home, noon());
+
+    let second = Ledger::open(home.path(), noon());
+
+    assert!(matches!(second, Err(OpenLedgerError::Locked { .. })));
+}
+
+#[tokio::test]
+async fn when_the_record_cannot_be_written_nothing_is_accepted() {
+    // A home that the writer cannot grow in: the file is replaced by the device that is always full.
+    let home = home();
+    std::os::unix::fs::symlink("/dev/full", home.path().join("ledger")).expect("linked");
+    let Ok((ledger, _)) = Ledger::open(home.path(), noon()) else {
+        return; // refused at once is as good
+    };
+
+    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+    assert!(matches!(judged, Err(AcceptError::Write(_))), "{judged:?}");
+    let again = ledger.accept(&asked(1, noon()), noon()).await;
+    assert!(matches!(again, Err(AcceptError::GivenUp)), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_file_shrinks_when_most_of_it_is_past() {
+    let home = home();
+    let (ledger, _) = Ledger::open_with(home.path(), noon(), 10).expect("a sound ledger");
+    for id in 0..100 {
+        let now = noon() + 12 * MINUTE * id;
+        let one = asked(id.into(), now);
+        assert!(is_new(&ledger.accept(&one, now).await));
+        ledger.ended(one.id, b"ok", now).await.expect("written");
+    }
+
+    let used = fs_err::read(home.path().join("ledger")).expect("readable");
+    let places = used
+        .chunks(LEN)
+        .filter(|place| place.iter().any(|byte| *byte != 0))
+        .count();
+
+    assert!(places <= 50, "{places} records for 10 entries");
+}
