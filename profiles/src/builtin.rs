@@ -31,6 +31,13 @@ pub fn builtin() -> &'static [Profile] {
     &PROFILES
 }
 
+/// Returns the text of the embedded profile called `name`.
+#[must_use]
+pub fn builtin_yaml(name: &str) -> Option<&'static str> {
+    let (_, yaml) = FILES.iter().find(|(known, _)| *known == name)?;
+    Some(yaml)
+}
+
 /// Returns the profile for a host of which only the family is known.
 ///
 /// A host of another family is spoken to as the nearest: a Linux server.

@@ -14,7 +14,7 @@ mod name;
 mod parse;
 mod profile;
 
-pub use builtin::{builtin, default_profile, default_shell};
+pub use builtin::{builtin, builtin_yaml, default_profile, default_shell};
 pub use name::{ParseProfileNameError, ProfileName};
 pub use parse::ParseProfileError;
 pub use profile::{

@@ -188,11 +188,9 @@ pub enum StartFailure {
         why: Text<256>,
     },
     /// A variable may not be set.
-    #[error("environment variable {name}: {why}")]
+    #[error("environment: {why}")]
     Environment {
-        /// Its name.
-        name: Text<256>,
-        /// Why not.
+        /// Which, and why not.
         why: Text<256>,
     },
     /// Anything else.

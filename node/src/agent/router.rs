@@ -1,0 +1,226 @@
+//! From a connection attempt to the code that serves it: connection → role → link; stream → its
+//! first frame → handler.
+//!
+//! Owns accepting. **Invariant:** no handler is reached without a certificate of a controller of
+//! this mesh: TLS refuses others, and the name is read from the certificate that TLS checked.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use proto::{
+    frame::{Frame, Hello},
+    id::{NodeId, NodeName, Role},
+    run::Refusal,
+    text::Text,
+};
+use quinn::{Connection, Incoming, SendStream};
+use tokio::task::JoinSet;
+
+use super::{Shared, run, runs::CancelRequest};
+use crate::{
+    close::CloseCode,
+    link::{FrameReader, peer_of, send_frame},
+    transport::Transport,
+};
+
+/// How long a connection attempt may take until its certificate is judged.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a stream may stay without its first frame.
+const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections beyond which a newcomer must show that it can receive at its address (RFC 9000
+/// §8.1.2), so that forged addresses cannot fill the agent.
+const RETRY_BEYOND: usize = 64;
+
+/// Connections beyond which newcomers are turned away.
+const MAX_LINKS: usize = 1024;
+
+/// Accepts links and serves them until the agent is to stop and every run has ended.
+pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
+    let mut links = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased; // stopping wins over accepting
+            () = shared.stop.cancelled() => break,
+            Some(ended) = links.join_next() => log_panic(ended),
+            incoming = transport.accept() => match incoming {
+                Some(incoming) => admit(incoming, transport.open_connections(), shared, &mut links),
+                None => break,
+            },
+        }
+    }
+    while let Some(ended) = links.join_next().await {
+        log_panic(ended);
+    }
+}
+
+fn admit(incoming: Incoming, open: usize, shared: &Arc<Shared>, links: &mut JoinSet<()>) {
+    if open > MAX_LINKS {
+        tracing::warn!(open, "too many links; a newcomer was turned away");
+        return incoming.refuse();
+    }
+    if open > RETRY_BEYOND && !incoming.remote_address_validated() {
+        // An error says that this attempt was validated after all, and then it is lost: it retries.
+        return drop(incoming.retry());
+    }
+    links.spawn(serve_link(incoming, Arc::clone(shared)));
+}
+
+async fn serve_link(incoming: Incoming, shared: Arc<Shared>) {
+    let remote = incoming.remote_address();
+    let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::warn!(%remote, error = &error as &dyn std::error::Error, "a link was refused");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(%remote, "a handshake took too long");
+            return;
+        }
+    };
+    let peer = match peer_of(&connection) {
+        Some(NodeId {
+            role: Role::Controller,
+            name,
+        }) => name,
+        Some(_) | None => {
+            return connection.close(
+                CloseCode::ProtocolViolation.number(),
+                CloseCode::ProtocolViolation.reason().as_bytes(),
+            );
+        }
+    };
+    tracing::debug!(%peer, %remote, "link up");
+    serve_streams(&connection, &peer, &shared).await;
+    tracing::debug!(%peer, "link down");
+}
+
+/// Greets, then serves each stream in a task of its own.
+async fn serve_streams(connection: &Connection, peer: &NodeName, shared: &Arc<Shared>) {
+    let mut streams = JoinSet::new();
+    let greeting = greet(connection.clone(), shared.os);
+    streams.spawn(greeting);
+    loop {
+        tokio::select! {
+            biased; // stopping wins over accepting
+            () = shared.stop.cancelled() => break,
+            Some(ended) = streams.join_next() => log_panic(ended),
+            stream = connection.accept_bi() => match stream {
+                Ok((send, recv)) => {
+                    let stream = Stream {
+                        send,
+                        frames: FrameReader::new(recv),
+                        connection: connection.clone(),
+                        peer: peer.clone(),
+                    };
+                    streams.spawn(serve_stream(stream, Arc::clone(shared)));
+                }
+                Err(_) => break,
+            },
+        }
+    }
+    // Runs see the stop, or the link's loss, and end; the ledger keeps how.
+    while let Some(ended) = streams.join_next().await {
+        log_panic(ended);
+    }
+}
+
+async fn greet(connection: Connection, os: proto::capability::OsFamily) {
+    let hello = Hello {
+        version: Text::cut(env!("CARGO_PKG_VERSION")),
+        os,
+        clock_ms: millis(SystemTime::now()),
+    };
+    let Ok(mut send) = connection.open_uni().await else {
+        return; // the link is gone, and its task sees that
+    };
+    if send_frame(&mut send, &Frame::Hello(hello)).await.is_ok() {
+        // Only fails when the stream is gone with its link.
+        drop(send.finish());
+        drop(send.stopped().await);
+    }
+}
+
+/// One stream that a controller opened, and who that is.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) send: SendStream,
+    pub(super) frames: FrameReader,
+    pub(super) connection: Connection,
+    pub(super) peer: NodeName,
+}
+
+impl Stream {
+    /// Sends the last frame, and waits until the peer has it or is gone.
+    pub(super) async fn finish(mut self, frame: Frame) {
+        if let Err(error) = send_frame(&mut self.send, &frame).await {
+            tracing::debug!(peer = %self.peer, %error, "the last frame of a stream was not sent");
+            return;
+        }
+        drop(self.send.finish());
+        // Either way the stream is over.
+        drop(self.send.stopped().await);
+    }
+}
+
+async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
+    let first = tokio::time::timeout(FIRST_FRAME_LIMIT, stream.frames.next()).await;
+    match first {
+        Ok(Ok(Some(Frame::Run(request)))) => run::serve(stream, *request, &shared).await,
+        Ok(Ok(Some(Frame::Cancel(cancel)))) => {
+            let grace = Duration::from_millis(cancel.grace_ms.into());
+            let reply = match shared.runs.cancel(cancel.run, CancelRequest { grace }) {
+                Some(end) => end.wait().await.map(Frame::Ended),
+                None => None,
+            };
+            let unknown = Frame::Refused(Refusal::UnknownRun);
+            stream.finish(reply.unwrap_or(unknown)).await;
+        }
+        Ok(Ok(Some(Frame::AskCapabilities))) => {
+            match shared.prober.capabilities().await {
+                Ok(document) => {
+                    let document = Box::new(document.as_ref().clone());
+                    stream.finish(Frame::Capabilities(document)).await;
+                }
+                // The caller sees the stream end without an answer.
+                Err(error) => tracing::error!(%error, "the capabilities were not probed"),
+            }
+        }
+        Ok(Ok(Some(frame))) => violation(
+            &stream,
+            &format_args!("a stream began with {:?}", frame.kind()),
+        ),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => violation(&stream, &error),
+        Err(_) => stream.frames.stop(CloseCode::Abandoned),
+    }
+}
+
+/// Ends the whole link: a peer that breaks the protocol once is not to be understood again.
+fn violation(stream: &Stream, what: &dyn std::fmt::Display) {
+    if stream.connection.close_reason().is_none() {
+        tracing::warn!(peer = %stream.peer, %what, "protocol violation; the link is closed");
+    }
+    let code = CloseCode::ProtocolViolation;
+    stream
+        .connection
+        .close(code.number(), code.reason().as_bytes());
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the agent broke");
+    }
+}
+
+/// Returns milliseconds since 1970; 0 for a clock before that.
+pub(super) fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}

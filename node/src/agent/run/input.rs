@@ -1,0 +1,56 @@
+//! A run's standard input, from its stream into the process's pipe.
+
+use std::convert::Infallible;
+
+use proto::run::{CalleeRun, CalleeViolation, Input as Heard};
+use tokio::{io::AsyncWriteExt, net::unix::pipe::Sender};
+
+use crate::link::{FrameReader, ReadFrameError};
+
+/// The standard input of one run.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) frames: FrameReader,
+    pub(super) state: CalleeRun,
+    pub(super) stdin: Option<Sender>,
+}
+
+/// What a controller may not send.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    #[error(transparent)]
+    Violation(#[from] CalleeViolation),
+    #[error(transparent)]
+    Decode(ReadFrameError),
+}
+
+impl Input {
+    /// Feeds the process for as long as this is polled; returns only when the caller breaks the
+    /// protocol.
+    pub(super) async fn feed(&mut self) -> Result<Infallible, InputError> {
+        loop {
+            match self.frames.next().await {
+                Ok(Some(frame)) => match self.state.handle_frame(frame)? {
+                    Heard::Stdin(bytes) => {
+                        if let Some(stdin) = &mut self.stdin
+                            && stdin.write_all(&bytes).await.is_err()
+                        {
+                            // The process reads no more. What follows is thrown away, as a shell's
+                            // pipe does.
+                            self.stdin = None;
+                        }
+                    }
+                    Heard::StdinEnd => self.stdin = None,
+                },
+                // The caller's half is complete, or gone; the link's own end is seen elsewhere.
+                Ok(None) | Err(ReadFrameError::Stream { .. }) => {
+                    self.stdin = None;
+                    std::future::pending::<()>().await;
+                }
+                Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort)) => {
+                    return Err(InputError::Decode(error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A process's output, as it is produced: from its pipes into the run's stream.
+//!
+//! Owns the two pipes and what was sent of them. Back-pressure is in bytes and needs no code of its
+//! own: a full stream stops the reading, and so a full pipe stops the process.
+//!
+//! **Invariant:** a frame that was begun is sent whole, or the stream is of no further use: [`Pumped`]
+//! tells which.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use proto::{
+    codec::{HEADER_LEN, header},
+    frame::FrameKind,
+};
+use quinn::SendStream;
+use tokio::{
+    net::unix::pipe::Receiver,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+/// How much is read from a pipe at once.
+const CHUNK: usize = 64 << 10;
+
+/// Below this much room a new buffer is taken; small frames share one.
+const MIN_ROOM: usize = 4 << 10;
+
+/// The most that a process can have left in a pipe when it ended: the size that pipes are given.
+const PIPE_SIZE: u64 = 1 << 20;
+
+/// How long a pipe that others still hold open may stay silent after the run's own end.
+const DRAIN_QUIET: Duration = Duration::from_millis(100);
+
+/// When the pumping may stop before the pipes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Never: the process still runs.
+    End,
+    /// When what the process can have left in the pipes is read: it has ended, and others that it
+    /// left behind hold the pipes open.
+    Drained,
+}
+
+/// Why pumping stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pumped {
+    /// Everything was sent.
+    All,
+    /// The limit of output was reached; everything up to it was sent.
+    Limit,
+    /// The caller does not read any more.
+    Abandoned,
+}
+
+/// The output of one run.
+#[derive(Debug)]
+pub(super) struct Output {
+    stdout: Pipe,
+    stderr: Pipe,
+    limit: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    kind: FrameKind,
+    receiver: Option<Receiver>,
+    buffer: BytesMut,
+    sent: u64,
+    /// Bytes read since the process ended.
+    drained: u64,
+}
+
+/// When output was last seen, for the idle limit.
+#[derive(Debug)]
+pub(super) struct Activity {
+    start: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) const fn start(&self) -> Instant {
+        self.start
+    }
+
+    fn note(&self) {
+        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Returns when there has been no output for `limit`; never without a limit.
+    pub(super) async fn idle_for(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return std::future::pending().await;
+        };
+        loop {
+            let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+            let due = self.start + last + limit;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}
+
+impl Output {
+    pub(super) fn new(
+        stdout: Option<Receiver>,
+        stderr: Option<Receiver>,
+        limit: Option<u64>,
+    ) -> Self {
+        Self {
+            stdout: Pipe::new(FrameKind::Stdout, stdout),
+            stderr: Pipe::new(FrameKind::Stderr, stderr),
+            limit,
+        }
+    }
+
+    /// Returns how many bytes of stdout and of stderr were sent.
+    pub(super) const fn sent(&self) -> (u64, u64) {
+        (self.stdout.sent, self.stderr.sent)
+    }
+
+    /// Sends output until the pipes end, or `until` allows an earlier end.
+    pub(super) async fn pump(
+        &mut self,
+        send: &mut SendStream,
+        activity: &Activity,
+        until: watch::Receiver<Until>,
+    ) -> Pumped {
+        loop {
+            let room = self.room();
+            let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+            if !stdout.is_open() && !stderr.is_open() {
+                return Pumped::All;
+            }
+            let (pipe, frame) = tokio::select! {
+                frame = stdout.read(room), if stdout.is_open() => (stdout, frame),
+                frame = stderr.read(room), if stderr.is_open() => (stderr, frame),
+                () = quiet(until.clone()) => return Pumped::All,
+            };
+            let Some(frame) = frame else {
+                continue;
+            };
+            activity.note();
+            let len = (frame.len() - HEADER_LEN) as u64;
+            if len == 0 {
+                return Pumped::Limit;
+            }
+            if send.write_chunk(frame).await.is_err() {
+                return Pumped::Abandoned;
+            }
+            pipe.sent += len;
+            if *until.borrow() == Until::Drained {
+                pipe.drained(len);
+            }
+        }
+    }
+
+    /// Returns how many bytes may still be sent.
+    fn room(&self) -> usize {
+        let sent = self.stdout.sent + self.stderr.sent;
+        let left = self
+            .limit
+            .map_or(u64::MAX, |limit| limit.saturating_sub(sent));
+        usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK)
+    }
+}
+
+/// Returns when the process has ended and its pipes have been silent for a moment since.
+async fn quiet(mut until: watch::Receiver<Until>) {
+    // The sender lives as long as the run; without it there is nothing to wait for.
+    drop(until.wait_for(|until| *until == Until::Drained).await);
+    tokio::time::sleep(DRAIN_QUIET).await;
+}
+
+impl Pipe {
+    fn new(kind: FrameKind, receiver: Option<Receiver>) -> Self {
+        Self {
+            kind,
+            receiver,
+            buffer: BytesMut::new(),
+            sent: 0,
+            drained: 0,
+        }
+    }
+
+    const fn is_open(&self) -> bool {
+        self.receiver.is_some()
+    }
+
+    /// Waits for bytes and returns them as a frame, or `None` when the pipe has ended.
+    ///
+    /// With no `room` left, a frame without a body says that there were bytes for it.
+    ///
+    /// # Cancel safety
+    /// Bytes leave the pipe only when the frame is returned.
+    async fn read(&mut self, room: usize) -> Option<Bytes> {
+        loop {
+            let receiver = self.receiver.as_ref()?;
+            let ready = receiver.readable().await;
+            if self.buffer.capacity() - self.buffer.len() < HEADER_LEN + MIN_ROOM {
+                self.buffer.reserve(HEADER_LEN + CHUNK);
+            }
+            self.buffer.put_bytes(0, HEADER_LEN);
+            // With no room, one byte is read and thrown away: the run ends at its limit.
+            let mut body = (&mut self.buffer).limit(room.max(1));
+            match ready.and_then(|()| receiver.try_read_buf(&mut body)) {
+                Ok(0) => self.receiver = None,
+                Ok(len) if room == 0 => self.buffer.truncate(self.buffer.len() - len),
+                Ok(len) => self.buffer[..HEADER_LEN].copy_from_slice(&header(self.kind, len)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.buffer.clear();
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a pipe of a run broke");
+                    self.receiver = None;
+                }
+            }
+            self.receiver.as_ref()?;
+            return Some(self.buffer.split().freeze());
+        }
+    }
+
+    /// Notes bytes sent after the process's end, and closes the pipe when it can hold no more of
+    /// what the process itself wrote.
+    fn drained(&mut self, len: u64) {
+        self.drained += len;
+        if self.drained >= PIPE_SIZE {
+            self.receiver = None;
+        }
+    }
+}

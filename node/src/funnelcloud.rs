@@ -1,0 +1,286 @@
+//! The command line of the agent's binary, `funnelcloud`.
+//!
+//! Owns words, messages and exit codes; everything else is [`crate::agent`]. It is part of the
+//! library so that `controller quickstart` runs the very same agent.
+//!
+//! Exit codes: 0 stopped as asked, 1 could not start or serve, 64 wrong usage (BSD `sysexits`).
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    fmt::Write as _,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use pki::{Identity, Revocation, StaleCrl};
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use tracing::Level;
+
+use crate::{
+    agent::{
+        Agent, AgentOptions, Announce, StartAgentError,
+        probe::{ProbeLimits, Prober},
+    },
+    logging, revocation,
+    transport::BindError,
+};
+
+/// Where an agent serves unless told otherwise: UDP port 4433 on every IPv4 address.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 4433);
+
+/// The exit code for words that make no sense (BSD `EX_USAGE`).
+const USAGE: u8 = 64;
+
+/// The agent of a Mesosync mesh: runs what the controllers of its mesh send, and reports honestly.
+#[derive(Debug, Parser)]
+#[command(name = "funnelcloud", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Agent(AgentArgs),
+    /// Print what this host would tell a controller about itself, as JSON.
+    #[command(after_help = "Example:\n  funnelcloud capabilities | jq .os")]
+    Capabilities,
+    /// Print completions for a shell.
+    #[command(
+        after_help = "Example:\n  funnelcloud completions bash > /etc/bash_completion.d/funnelcloud"
+    )]
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff.
+    #[command(after_help = "Example:\n  funnelcloud man > /usr/share/man/man1/funnelcloud.1")]
+    Man,
+}
+
+/// Serve the controllers of this agent's mesh until told to stop (SIGTERM or Ctrl-C).
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  funnelcloud agent --identity srv-linux-01.identity\n\nThe identity comes from `controller pki issue agent NAME --out FILE`."
+)]
+pub struct AgentArgs {
+    /// Who this agent is: the file from `controller pki issue agent`.
+    #[arg(long, value_name = "FILE", env = "FUNNELCLOUD_IDENTITY")]
+    pub identity: PathBuf,
+    /// The UDP address to serve on.
+    #[arg(long, value_name = "ADDR", env = "FUNNELCLOUD_LISTEN", default_value_t = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+    /// Where the agent keeps its record of runs. One agent at a time may use it.
+    #[arg(long, value_name = "DIR", env = "FUNNELCLOUD_HOME")]
+    pub home: Option<PathBuf>,
+    /// Do not answer on the LAN; controllers must know the address.
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// A revocation list of the mesh; unreadable or stale, it keeps every controller out.
+    #[arg(long, value_name = "FILE", env = "FUNNELCLOUD_CRL")]
+    pub crl: Option<PathBuf>,
+}
+
+/// Runs `funnelcloud` with these words, the program's name first.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.verb {
+        Verb::Agent(args) => serve(args, std::future::pending()),
+        Verb::Capabilities => capabilities(),
+        Verb::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "funnelcloud", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Verb::Man => match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, None),
+        },
+    }
+}
+
+/// Serves as an agent until a signal, or until `stop` is done.
+pub fn serve(args: AgentArgs, stop: impl Future<Output = ()>) -> ExitCode {
+    logging::init(Level::INFO);
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, None),
+    };
+    let code = runtime.block_on(async {
+        let agent = match bind(args) {
+            Ok(agent) => agent,
+            Err(error) => return fail(error.as_ref(), hint(error.as_ref())),
+        };
+        let signals = match signals() {
+            Ok(signals) => signals,
+            Err(error) => return fail(&error, None),
+        };
+        say(&agent.greeting());
+        let ended = agent
+            .serve(async {
+                tokio::select! {
+                    () = signals => {}
+                    () = stop => {}
+                }
+            })
+            .await;
+        say(&format!(
+            "stopped; {} runs were ended for it",
+            ended.runs_ended
+        ));
+        ExitCode::SUCCESS
+    });
+    // A probe may still wait for a dead mount, and is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+fn bind(args: AgentArgs) -> Result<Agent, Box<dyn Error + Send + Sync>> {
+    let identity = Identity::load(&args.identity, OffsetDateTime::now_utc())?;
+    let revocation = match &args.crl {
+        None => Revocation::none_known(StaleCrl::Refuse),
+        Some(path) => revocation::load(path, &identity)?,
+    };
+    let home = match args.home {
+        Some(home) => home,
+        None => default_home(&identity)?,
+    };
+    let announce = if args.no_mdns {
+        Announce::Nowhere
+    } else {
+        Announce::OnLan
+    };
+    let options = AgentOptions {
+        identity,
+        revocation,
+        listen: args.listen,
+        home,
+        announce,
+    };
+    Ok(Agent::bind(options)?)
+}
+
+/// There is no folder where an agent of this user could keep its record.
+#[derive(Debug, thiserror::Error)]
+#[error("this user has no home folder; name one with --home DIR")]
+struct NoHome;
+
+/// Returns where an agent keeps its record: for root `/var/lib/funnelcloud/NAME`, else in the user's
+/// data folder. The name is part of it, so that several agents of one host do not collide.
+fn default_home(identity: &Identity) -> Result<PathBuf, NoHome> {
+    let name = identity.node().name.as_str();
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/funnelcloud").join(name));
+    }
+    let folders = directories::ProjectDirs::from("", "", "funnelcloud").ok_or(NoHome)?;
+    Ok(folders.data_local_dir().join(name))
+}
+
+#[cfg(unix)]
+fn signals() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn capabilities() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, None),
+    };
+    let document = runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        let prober = Prober::spawn(ProbeLimits::default(), &mut tasks);
+        prober.capabilities().await
+    });
+    let document = match document {
+        Ok(document) => document,
+        Err(error) => return fail(&error, None),
+    };
+    let text = match serde_json::to_string_pretty(document.as_ref()) {
+        Ok(text) => text,
+        Err(error) => return fail(&error, None),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, None),
+    }
+}
+
+/// What the user may do about an error, where the error itself does not say it.
+fn hint(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    match error.downcast_ref::<StartAgentError>() {
+        Some(StartAgentError::Bind(BindError::Socket { source, .. })) => socket_hint(source.kind()),
+        Some(StartAgentError::Home { .. }) => {
+            Some("choose a folder that this user may write with --home DIR")
+        }
+        Some(_) | None => None,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of the standard library, which grows"
+)]
+const fn socket_hint(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::AddrInUse => Some(
+            "another program uses this port, perhaps another agent: stop it, or choose a port with --listen",
+        ),
+        io::ErrorKind::PermissionDenied => Some("choose a port above 1023 with --listen"),
+        io::ErrorKind::AddrNotAvailable => {
+            Some("this host has no such address: use --listen 0.0.0.0:PORT")
+        }
+        _ => None,
+    }
+}
+
+/// Prints an error with its whole chain, once.
+fn fail(error: &dyn Error, hint: Option<&str>) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    if let Some(hint) = hint {
+        let _ = write!(text, "\n  {hint}");
+    }
+    say(&text);
+    ExitCode::FAILURE
+}
+
+fn say(text: &str) {
+    // Without a standard error there is nobody to tell.
+    drop(writeln!(io::stderr(), "funnelcloud: {text}"));
+}

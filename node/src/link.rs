@@ -1,0 +1,391 @@
+//! One authenticated QUIC connection to one node.
+//!
+//! Owns dialling a single address and what can go wrong with it. Which address to dial is the
+//! business of `links` and `discovery`.
+//!
+//! **Invariant:** a [`Link`] exists only where the peer proved to be the node that was asked for.
+//! Whether the *peer* accepted *us* is known when its hello has arrived, or any frame on a stream:
+//! quinn's `connect` resolves before the server has judged the client's certificate. A run does not
+//! wait for that, which saves a round trip half; a refusal then shows as the link's loss.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use pki::Expect;
+use proto::{
+    codec::{DecodeError, Decoder, EncodeError, encode},
+    frame::{Frame, FrameKind, Hello},
+    id::NodeId,
+};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::OnceCell;
+
+use crate::{close::CloseCode, transport::Transport};
+
+/// How much is read from a stream at once: a few of quinn's receive batches.
+const READ_CHUNK: usize = 256 << 10;
+
+/// A connection to a node that proved who it is.
+#[derive(Debug)]
+pub struct Link {
+    connection: Connection,
+    peer: NodeId,
+    hello: OnceCell<Hello>,
+}
+
+impl Link {
+    /// Dials `addr` and lets the node there prove that it is `expect`.
+    ///
+    /// # Errors
+    /// Says which step failed, and why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the handshake.
+    pub async fn dial(
+        transport: &Transport,
+        addr: SocketAddr,
+        expect: &Expect,
+    ) -> Result<Self, DialError> {
+        let connecting = transport
+            .connect(addr, &expect.server_name())
+            .map_err(|source| DialError::Address { addr, source })?;
+        let connection = connecting
+            .await
+            .map_err(|error| DialError::of(addr, error))?;
+        let peer = peer_of(&connection).ok_or(DialError::NoCertificate { addr })?;
+        Ok(Self {
+            connection,
+            peer,
+            hello: OnceCell::new(),
+        })
+    }
+
+    /// Returns who is at the other end.
+    #[must_use]
+    pub const fn peer(&self) -> &NodeId {
+        &self.peer
+    }
+
+    /// Returns the peer's address.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Returns the current estimate of the round trip.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// Waits for the peer's hello, which proves that it accepted this node.
+    ///
+    /// # Errors
+    /// The peer closed the link instead, or does not follow the protocol.
+    ///
+    /// # Cancel safety
+    /// The hello is not lost if the first byte of it was not read; call it once per link.
+    pub async fn hello(&self) -> Result<&Hello, DialError> {
+        let addr = self.remote_address();
+        self.hello
+            .get_or_try_init(async || {
+                let recv = self.connection.accept_uni().await;
+                let recv = recv.map_err(|error| DialError::of(addr, error))?;
+                let mut frames = FrameReader::new(recv);
+                match frames.next().await {
+                    Ok(Some(Frame::Hello(hello))) => Ok(hello),
+                    Ok(_) => Err(DialError::NoHello { addr }),
+                    Err(ReadFrameError::Stream { .. }) => {
+                        Err(match self.connection.close_reason() {
+                            Some(error) => DialError::of(addr, error),
+                            None => DialError::NoHello { addr },
+                        })
+                    }
+                    Err(ReadFrameError::Decode(_) | ReadFrameError::CutShort) => {
+                        Err(DialError::NoHello { addr })
+                    }
+                }
+            })
+            .await
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The link is closed.
+    pub(crate) async fn open(&self) -> Result<(SendStream, FrameReader), DialError> {
+        let (send, recv) = self
+            .connection
+            .open_bi()
+            .await
+            .map_err(|error| DialError::of(self.remote_address(), error))?;
+        Ok((send, FrameReader::new(recv)))
+    }
+
+    /// Returns why the link is closed, if it is.
+    #[must_use]
+    pub fn closed(&self) -> Option<DialError> {
+        let error = self.connection.close_reason()?;
+        Some(DialError::of(self.remote_address(), error))
+    }
+
+    /// Closes the link.
+    pub fn close(&self, code: CloseCode) {
+        self.connection
+            .close(code.number(), code.reason().as_bytes());
+    }
+}
+
+/// Returns who the certificate of an accepted connection says that the peer is.
+pub(crate) fn peer_of(connection: &Connection) -> Option<NodeId> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    pki::peer_id(&chain).ok()
+}
+
+/// Why there is no link.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DialError {
+    /// The address cannot be dialled at all.
+    #[error("{addr} cannot be dialled")]
+    Address {
+        /// Where.
+        addr: SocketAddr,
+        /// quinn's reason.
+        #[source]
+        source: quinn::ConnectError,
+    },
+    /// Nobody answered, or answers stopped.
+    #[error("no answer from {addr}")]
+    NoAnswer {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// Whoever answers is not the node that was asked for.
+    #[error("{addr} is not to be trusted: {why}")]
+    NotTrusted {
+        /// Where.
+        addr: SocketAddr,
+        /// What it failed to prove.
+        why: String,
+    },
+    /// The peer does not trust this node.
+    #[error("{addr} refuses this node's certificate: {why}")]
+    Refused {
+        /// Where.
+        addr: SocketAddr,
+        /// The peer's reason, or the meaning of its TLS alert.
+        why: String,
+    },
+    /// The peer speaks another version.
+    #[error("{addr} speaks another version of the protocol; update the older end")]
+    Version {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// The peer has no certificate that names it.
+    #[error("{addr} shows no certificate of a node")]
+    NoCertificate {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// The peer did not introduce itself as the protocol asks.
+    #[error("{addr} does not follow the protocol")]
+    NoHello {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// The peer is shutting down.
+    #[error("{addr} is stopping")]
+    Stopping {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// The link was closed for another reason.
+    #[error("the link to {addr} was closed")]
+    Closed {
+        /// Where.
+        addr: SocketAddr,
+        /// The reason.
+        #[source]
+        source: ConnectionError,
+    },
+}
+
+impl DialError {
+    fn of(addr: SocketAddr, error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::TimedOut => Self::NoAnswer { addr },
+            ConnectionError::VersionMismatch => Self::Version { addr },
+            ConnectionError::TransportError(ref local) => match alert(local.code) {
+                Some(NO_APPLICATION_PROTOCOL) => Self::Version { addr },
+                Some(_) => Self::NotTrusted {
+                    addr,
+                    why: explain(&local.reason),
+                },
+                None => Self::Closed {
+                    addr,
+                    source: error,
+                },
+            },
+            ConnectionError::ConnectionClosed(ref remote) => match alert(remote.error_code) {
+                Some(NO_APPLICATION_PROTOCOL) => Self::Version { addr },
+                Some(alert) => {
+                    // The peer's words where they are understood, else its number.
+                    let said = String::from_utf8_lossy(&remote.reason);
+                    let why = pki::explain_refusal(&said).unwrap_or_else(|| meaning(alert).into());
+                    Self::Refused { addr, why }
+                }
+                None => Self::Closed {
+                    addr,
+                    source: error,
+                },
+            },
+            ConnectionError::ApplicationClosed(ref remote)
+                if CloseCode::of_number(remote.error_code) == Some(CloseCode::Stopping) =>
+            {
+                Self::Stopping { addr }
+            }
+            ConnectionError::ApplicationClosed(_)
+            | ConnectionError::Reset
+            | ConnectionError::LocallyClosed
+            | ConnectionError::CidsExhausted => Self::Closed {
+                addr,
+                source: error,
+            },
+        }
+    }
+
+    /// Tells how much this error explains: of several dials that failed, the most telling one is
+    /// reported.
+    #[must_use]
+    pub const fn weight(&self) -> u8 {
+        match self {
+            Self::Refused { .. } | Self::Version { .. } => 3,
+            Self::NotTrusted { .. } | Self::NoCertificate { .. } | Self::NoHello { .. } => 2,
+            Self::Stopping { .. } | Self::Closed { .. } | Self::Address { .. } => 1,
+            Self::NoAnswer { .. } => 0,
+        }
+    }
+}
+
+/// The TLS alert of a peer that shares no application protocol (RFC 7301 §3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Returns the TLS alert in a QUIC error code (RFC 9001 §4.8).
+fn alert(code: quinn::TransportErrorCode) -> Option<u8> {
+    let code = u64::from(code);
+    (0x100..0x200)
+        .contains(&code)
+        .then_some((code & 0xff) as u8)
+}
+
+/// Returns why the peer failed to prove itself, from the text that TLS made of it.
+fn explain(reason: &str) -> String {
+    pki::explain_refusal(reason).unwrap_or_else(|| proto::text::escaped(reason))
+}
+
+/// What a peer means by a TLS alert (RFC 8446 §6.2).
+const fn meaning(alert: u8) -> &'static str {
+    match alert {
+        42 | 43 | 46 => "it is not acceptable there",
+        44 => "it is revoked",
+        45 => "it is expired, or not yet valid by the clock there; compare the clocks",
+        48 => "it is of another mesh",
+        49 => "its role may not do that",
+        116 => "none was shown",
+        _ => "the handshake failed",
+    }
+}
+
+/// Reads the frames of one stream.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    recv: RecvStream,
+    decoder: Decoder,
+    input: Bytes,
+}
+
+impl FrameReader {
+    pub(crate) fn new(recv: RecvStream) -> Self {
+        Self {
+            recv,
+            decoder: Decoder::default(),
+            input: Bytes::new(),
+        }
+    }
+
+    /// Returns the next frame, or `None` at the end of the stream.
+    ///
+    /// # Cancel safety
+    /// Nothing that was read is lost when this is dropped.
+    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, ReadFrameError> {
+        loop {
+            if let Some(frame) = self.decoder.next(&mut self.input)? {
+                return Ok(Some(frame));
+            }
+            if !self.read().await? {
+                return match self.decoder.is_between_frames() {
+                    true => Ok(None),
+                    false => Err(ReadFrameError::CutShort),
+                };
+            }
+        }
+    }
+
+    /// Fills `input`; false at the end of the stream.
+    async fn read(&mut self) -> Result<bool, ReadFrameError> {
+        match self.recv.read_chunk(READ_CHUNK, true).await {
+            Ok(Some(chunk)) => {
+                self.input = chunk.bytes;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(source) => Err(ReadFrameError::Stream { source }),
+        }
+    }
+
+    /// Tells the peer that nothing more will be read.
+    pub(crate) fn stop(&mut self, code: CloseCode) {
+        // An error says that the stream has ended, which is what is wanted.
+        drop(self.recv.stop(code.number()));
+    }
+}
+
+/// Why a stream gives no frame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadFrameError {
+    #[error("read from the stream")]
+    Stream {
+        #[source]
+        source: quinn::ReadError,
+    },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("the stream ends within a frame")]
+    CutShort,
+}
+
+/// Sends one control frame.
+pub(crate) async fn send_frame(send: &mut SendStream, frame: &Frame) -> Result<(), SendFrameError> {
+    let mut bytes = BytesMut::new();
+    encode(frame, &mut bytes)?;
+    let kind = frame.kind();
+    send.write_chunk(bytes.freeze())
+        .await
+        .map_err(|source| SendFrameError::Stream { kind, source })
+}
+
+/// Why a frame was not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendFrameError {
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error("send {kind:?}")]
+    Stream {
+        kind: FrameKind,
+        #[source]
+        source: quinn::WriteError,
+    },
+}

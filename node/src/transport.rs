@@ -1,0 +1,253 @@
+//! The QUIC endpoint of a node: socket, limits, timeouts.
+//!
+//! Owns how quinn is set up, and why each number is what it is. Whom to trust is decided by the
+//! TLS configurations that `pki` builds; this file hands them to quinn as they are, because quinn's
+//! own constructors switch early data on.
+//!
+//! **Invariant:** no early data and no resumption, on either side. Guarded in `pki` by its
+//! handshake tests.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use pki::{Identity, Revocation};
+use proto::{frame::ALPN, id::Role};
+use quinn::{
+    EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long a peer may stay silent before its link is closed.
+///
+/// Six keep-alives of [`KEEP_ALIVE`], so that lost packets alone do not cost a link.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often the dialling side of a link speaks when it has nothing to say.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Asked of the operating system for each socket, which may grant less.
+///
+/// The default on Linux is 208 KiB: less than one round trip of a gigabit path.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Bytes that a sender keeps until they are acknowledged, for all streams of a link.
+///
+/// This bounds an agent's memory when its controller stops reading, and its throughput on long
+/// paths: 4 MiB at 100 ms is 40 MiB/s.
+const SEND_WINDOW: u64 = 4 << 20;
+
+/// Bytes of one stream that a controller accepts before it has read them.
+const CALLER_STREAM_WINDOW: u32 = 4 << 20;
+
+/// The same for all streams of a link.
+const CALLER_LINK_WINDOW: u32 = 16 << 20;
+
+/// Bytes of standard input that an agent accepts before a process has read them.
+const CALLEE_STREAM_WINDOW: u32 = 512 << 10;
+
+/// The same for all streams of a link.
+const CALLEE_LINK_WINDOW: u32 = 2 << 20;
+
+/// Streams that one controller may have open at an agent at once: runs, and cancellations of them.
+const STREAMS_PER_LINK: u32 = 256;
+
+/// Connections that may wait to be judged before new ones are sent away.
+const MAX_INCOMING: usize = 512;
+
+/// First guess of a round trip. quinn's 333 ms would make the first retransmission wait a second.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
+/// Turns of the scheduler in which a closed connection's task sends its last packet: it is woken in
+/// the first and runs in the second; the rest is reserve.
+const FAREWELL_TURNS: usize = 4;
+
+/// A socket and the means to dial or serve on it.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    endpoint: quinn::Endpoint,
+    client: quinn::ClientConfig,
+}
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The UDP socket could not be had.
+    #[error("listen on UDP {addr}")]
+    Socket {
+        /// Where.
+        addr: SocketAddr,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The identity is of no use for TLS.
+    #[error("set up TLS with the identity of {node}")]
+    Tls {
+        /// Whose identity.
+        node: proto::id::NodeId,
+        /// The reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Transport {
+    /// Binds a socket from which this node only dials.
+    ///
+    /// # Errors
+    /// The socket or the TLS set-up failed.
+    pub fn bind_caller(identity: &Identity, revocation: &Revocation) -> Result<Self, BindError> {
+        let addr = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::bind(addr, identity, revocation, None)
+    }
+
+    /// Binds a socket that serves controllers.
+    ///
+    /// # Errors
+    /// The socket or the TLS set-up failed.
+    pub fn bind_callee(
+        addr: SocketAddr,
+        identity: &Identity,
+        revocation: &Revocation,
+    ) -> Result<Self, BindError> {
+        let tls = |source| tls_error(identity, source);
+        let rustls = pki::server_config(identity, &[Role::Controller], revocation.clone(), &[ALPN])
+            .map_err(|error| tls(error.into()))?;
+        let crypto =
+            QuicServerConfig::try_from(Arc::new(rustls)).map_err(|error| tls(error.into()))?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(Arc::new(callee_transport()))
+            .max_incoming(MAX_INCOMING);
+        Self::bind(addr, identity, revocation, Some(server))
+    }
+
+    fn bind(
+        addr: SocketAddr,
+        identity: &Identity,
+        revocation: &Revocation,
+        server: Option<quinn::ServerConfig>,
+    ) -> Result<Self, BindError> {
+        let tls = |source| tls_error(identity, source);
+        let rustls = pki::client_config(identity, revocation.clone(), &[ALPN])
+            .map_err(|error| tls(error.into()))?;
+        let crypto =
+            QuicClientConfig::try_from(Arc::new(rustls)).map_err(|error| tls(error.into()))?;
+        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
+        client.transport_config(Arc::new(caller_transport()));
+        let endpoint = socket(addr)
+            .and_then(|socket| {
+                let config = EndpointConfig::default();
+                quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
+            })
+            .map_err(|source| BindError::Socket { addr, source })?;
+        Ok(Self { endpoint, client })
+    }
+
+    /// Returns the address on which the socket was bound.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Starts a handshake with the node at `addr`, which must prove to be `server_name`.
+    pub(crate) fn connect(
+        &self,
+        addr: SocketAddr,
+        server_name: &str,
+    ) -> Result<quinn::Connecting, quinn::ConnectError> {
+        self.endpoint
+            .connect_with(self.client.clone(), addr, server_name)
+    }
+
+    /// Waits for the next connection attempt; `None` when the endpoint is closed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when this is dropped.
+    pub(crate) async fn accept(&self) -> Option<quinn::Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Returns how many connections are open or being judged.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
+    /// Refuses new connections; those that are open go on.
+    pub(crate) fn refuse_new(&self) {
+        self.endpoint.set_server_config(None);
+    }
+
+    /// Closes every link and lets quinn's tasks send the news, without waiting for an answer.
+    pub(crate) async fn farewell(&self, code: crate::close::CloseCode) {
+        self.endpoint.close(code.number(), code.reason().as_bytes());
+        for _ in 0..FAREWELL_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Closes every link, and waits until the peers know or cannot be told.
+    pub(crate) async fn close(&self, code: crate::close::CloseCode) {
+        self.endpoint.close(code.number(), code.reason().as_bytes());
+        self.endpoint.wait_idle().await;
+    }
+}
+
+fn tls_error(identity: &Identity, source: Box<dyn std::error::Error + Send + Sync>) -> BindError {
+    BindError::Tls {
+        node: identity.node().clone(),
+        source,
+    }
+}
+
+fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    // Only a wish: the operating system caps it, and a smaller buffer is no error.
+    for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
+        if let Err(error) = set(&socket, SOCKET_BUFFER) {
+            tracing::debug!(%error, "socket buffer stays at the system's size");
+        }
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn transport() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    let idle = IdleTimeout::try_from(IDLE_LIMIT).expect("half a minute fits in a QUIC timeout");
+    config
+        .max_idle_timeout(Some(idle))
+        .initial_rtt(INITIAL_RTT)
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None);
+    config
+}
+
+fn caller_transport() -> TransportConfig {
+    let mut config = transport();
+    config
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(CALLER_STREAM_WINDOW.into())
+        .receive_window(CALLER_LINK_WINDOW.into())
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        // The peer's hello, and nothing else.
+        .max_concurrent_uni_streams(VarInt::from_u32(1));
+    config
+}
+
+fn callee_transport() -> TransportConfig {
+    let mut config = transport();
+    config
+        .stream_receive_window(CALLEE_STREAM_WINDOW.into())
+        .receive_window(CALLEE_LINK_WINDOW.into())
+        .max_concurrent_bidi_streams(STREAMS_PER_LINK.into())
+        .max_concurrent_uni_streams(VarInt::from_u32(0));
+    config
+}
