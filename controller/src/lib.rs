@@ -1,1 +1,11 @@
-//! Placeholder until the first commit.
+//! Mesosync, the controller: finds agents, sends commands to them, and shows what happens.
+//!
+//! The doors (today the command line; later HTTP, MCP and AJ) meet in [`orchestrator`], which knows
+//! none of them: no door reaches an agent by another way.
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod home;
+pub mod orchestrator;
+pub mod output;

@@ -1,0 +1,114 @@
+//! The command line: words to wishes, results to text and exit codes. One file a verb.
+//!
+//! Owns parsing, messages and nothing else; what happens is the orchestrator's.
+
+mod agents;
+mod capabilities;
+mod completions;
+mod describe_error;
+mod funnelcloud;
+mod interrupt;
+mod man;
+mod pki;
+mod profiles;
+mod quickstart;
+mod run;
+mod setup;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use proto::id::NodeName;
+use tracing::Level;
+
+use crate::exit::{code, process_code};
+
+/// Mesosync: run commands on your own machines, over a mesh that you alone trust.
+#[derive(Debug, Parser)]
+#[command(
+    name = "controller",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  controller run -t srv-linux-01 -- uname -a\n\nNew here? `controller quickstart` shows it all on this machine."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb needs.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// This controller's folder (default: the platform's data folder).
+    #[arg(long, global = true, value_name = "DIR", env = crate::home::HOME_VARIABLE)]
+    home: Option<PathBuf>,
+    /// This controller's identity file (default: the one that `pki init` made).
+    #[arg(long, global = true, value_name = "FILE", env = "MESOSYNC_IDENTITY")]
+    identity: Option<PathBuf>,
+    /// An address at which an agent answers, besides where discovery finds it. May be repeated.
+    #[arg(long, global = true, value_name = "NAME=IP:PORT", env = "MESOSYNC_ADDRESSES", value_delimiter = ',', value_parser = setup::address)]
+    address: Vec<(NodeName, SocketAddr)>,
+    /// Whether to look for agents on the LAN (default: true).
+    #[arg(long, global = true, value_name = "BOOL", env = "MESOSYNC_MDNS")]
+    mdns: Option<bool>,
+    /// Say more on standard error; twice for all.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Quickstart(quickstart::QuickstartArgs),
+    Run(Box<run::RunArgs>),
+    Agents(agents::AgentsArgs),
+    Capabilities(capabilities::CapabilitiesArgs),
+    #[command(subcommand)]
+    Pki(pki::PkiVerb),
+    #[command(subcommand)]
+    Profiles(profiles::ProfilesVerb),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    #[command(hide = true)]
+    Funnelcloud(funnelcloud::FunnelcloudArgs),
+}
+
+/// Runs `controller` with these words, the program's name first.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return process_code(if error.use_stderr() {
+                code::USAGE
+            } else {
+                code::OK
+            });
+        }
+    };
+    dispatch(cli)
+}
+
+fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
+    let level = match global.verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        3.. => Level::TRACE,
+    };
+    if !matches!(verb, Verb::Funnelcloud(_)) {
+        node::logging::init(level);
+    }
+    match verb {
+        Verb::Quickstart(args) => quickstart::quickstart(&args),
+        Verb::Run(args) => run::run(&global, *args),
+        Verb::Agents(args) => agents::agents(&global, &args),
+        Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
+        Verb::Pki(verb) => pki::pki(&global, verb),
+        Verb::Profiles(verb) => profiles::profiles(verb),
+        Verb::Completions(args) => completions::completions(&args),
+        Verb::Man(args) => man::man(&args),
+        Verb::Funnelcloud(args) => funnelcloud::funnelcloud(args),
+    }
+}

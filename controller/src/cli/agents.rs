@@ -1,0 +1,124 @@
+//! `controller agents`: who answers now.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use proto::{capability::OsFamily, id::NodeName};
+use serde::Serialize;
+
+use super::{Global, describe_error, setup};
+use crate::{
+    exit::{code, process_code},
+    orchestrator::Answer,
+    output::{self, chain, events::harmless_pretty_json},
+};
+
+/// List the agents that answer now: on the LAN, and at known addresses.
+///
+/// Ends 300 ms after the last answer.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  controller agents --json | jq -r .agents[].name
+
+Exit codes: 0 somebody answered, 3 nobody did, 255 the look-up was not possible.")]
+pub(super) struct AgentsArgs {
+    /// How long to wait for answers at the most.
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT")]
+    connect_timeout: Option<humantime::Duration>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    agents: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: NodeName,
+    os: OsFamily,
+    version: String,
+    path: &'static str,
+    address: String,
+    rtt_us: u64,
+}
+
+impl Row {
+    fn new(name: NodeName, answer: &Answer) -> Self {
+        let link = &answer.found.link;
+        let addr = link.remote_address();
+        Self {
+            name,
+            os: answer.hello.os,
+            version: answer.hello.version.to_string(),
+            path: if addr.ip().is_loopback() {
+                "local"
+            } else {
+                "direct"
+            },
+            address: addr.to_string(),
+            rtt_us: u64::try_from(link.rtt().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Runs the verb.
+pub(super) fn agents(global: &Global, args: &AgentsArgs) -> ExitCode {
+    match setup::block_on(list(global, args)) {
+        Ok(code) => process_code(code),
+        Err(error) => process_code(describe_error::report(&error)),
+    }
+}
+
+async fn list(global: &Global, args: &AgentsArgs) -> anyhow::Result<u8> {
+    let context = setup::open(global)?;
+    let window = setup::window(args.connect_timeout, &context.config);
+    let (answers, blind) = context.orchestrator.agents(window).await;
+    let agents: Vec<Row> = answers
+        .into_iter()
+        .map(|(name, answer)| Row::new(name, &answer))
+        .collect();
+    context.orchestrator.shutdown().await;
+    for error in &blind {
+        output::say(&chain(error));
+    }
+    let count = agents.len();
+    if args.json {
+        output::line(&harmless_pretty_json(&Listing { agents }))?;
+    } else if count > 0 {
+        output::line(&table(&agents))?;
+    }
+    Ok(match (count, blind.is_empty()) {
+        (0, true) => {
+            output::say(&format!(
+                "no agent answered within {}. Is funnelcloud running, with an identity of this mesh?",
+                humantime::format_duration(window)
+            ));
+            code::NO_TARGET
+        }
+        (0, false) => code::UNREACHABLE,
+        (_, _) => code::OK,
+    })
+}
+
+fn table(agents: &[Row]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(NOTHING)
+        .set_header(["NAME", "OS", "PATH", "RTT", "VERSION", "ADDRESS"]);
+    for row in agents {
+        table.add_row([
+            row.name.to_string(),
+            row.os.to_string(),
+            row.path.to_owned(),
+            format!("{:.1} ms", row.rtt_us as f64 / 1000.0),
+            row.version.clone(),
+            row.address.clone(),
+        ]);
+    }
+    table
+}

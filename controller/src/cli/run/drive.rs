@@ -1,0 +1,234 @@
+//! Drives a run to its end: shows what it says, feeds it, and hears Ctrl-C.
+//!
+//! **Invariant:** nothing here waits for a reader of this process's output or for the agent alone:
+//! an interruption is always heard.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use node::run::CancelError;
+use proto::{
+    id::NodeName,
+    run::{Ended, Progress, Tree},
+};
+use tokio::task::JoinSet;
+
+use super::{stdin, words::Source};
+use crate::{
+    cli::interrupt::Interrupts,
+    orchestrator::Running,
+    output::{
+        self, Sink, Stream, View, chain,
+        events::Event,
+        report::{Content, Gathered},
+    },
+};
+
+/// What the caller wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Shown {
+    /// The output's bytes, on the same streams.
+    Bytes(View),
+    /// One JSON object at the end.
+    Json,
+    /// A JSON object for each event.
+    Ndjson,
+}
+
+/// How driving ended.
+pub(in crate::cli) enum Driven {
+    /// The run is over; this was gathered of its output.
+    Over(Gathered),
+    /// The second Ctrl-C: the run may go on.
+    LeftEarly,
+    /// This process's output was closed, and the run was cancelled for it.
+    OutputClosed,
+}
+
+struct Drive<'a> {
+    target: NodeName,
+    shown: Shown,
+    gathered: Gathered,
+    running: &'a mut Running,
+}
+
+/// Shows `running` until its end.
+pub(in crate::cli) async fn drive(
+    running: &mut Running,
+    shown: Shown,
+    source: Option<Source>,
+    grace: Duration,
+) -> anyhow::Result<Driven> {
+    let mut interrupts = Interrupts::listen().context("listen for Ctrl-C")?;
+    let view = match shown {
+        Shown::Bytes(view) => view,
+        Shown::Json | Shown::Ndjson => View::Raw,
+    };
+    let sink = Sink::spawn(view).context("start the output thread")?;
+    let mut feeding = JoinSet::new();
+    if let (Some(source), Some(to)) = (source, running.take_stdin()) {
+        feeding.spawn(stdin::feed(to, stdin::open(source)?));
+    }
+    let target = running.found().link.peer().name.clone();
+    let mut drive = Drive {
+        target,
+        shown,
+        gathered: Gathered::default(),
+        running,
+    };
+    let driven = drive.until_over(&sink, &mut interrupts, grace).await;
+    if matches!(driven, Driven::Over(_)) {
+        let written = tokio::task::spawn_blocking(move || sink.finish());
+        tokio::select! {
+            written = written => if !matches!(written, Ok(Ok(()))) {
+                return Ok(Driven::OutputClosed);
+            },
+            () = interrupts.next() => return Ok(Driven::LeftEarly),
+        }
+    }
+    Ok(match driven {
+        Driven::Over(_) => Driven::Over(drive.gathered),
+        Driven::LeftEarly | Driven::OutputClosed => driven,
+    })
+}
+
+impl Drive<'_> {
+    async fn until_over(
+        &mut self,
+        sink: &Sink,
+        interrupts: &mut Interrupts,
+        grace: Duration,
+    ) -> Driven {
+        let canceller = self.running.canceller();
+        let mut cancelling = std::pin::pin!(None);
+        let mut why = Why::Nothing;
+        let mut piece: Option<(Stream, Bytes)> = None;
+        loop {
+            tokio::select! {
+                () = interrupts.next() => {
+                    if why == Why::Interrupted {
+                        self.leave();
+                        return Driven::LeftEarly;
+                    }
+                    output::say(&format!(
+                        "{}: cancelling; Ctrl-C again leaves at once",
+                        self.target
+                    ));
+                    why = Why::Interrupted;
+                    cancelling.set(Some(canceller.cancel(grace)));
+                }
+                place = sink.ready(), if piece.is_some() && why != Why::OutputClosed => match place {
+                    Ok(place) => if let Some((stream, bytes)) = piece.take() {
+                        place.write(stream, bytes);
+                    },
+                    Err(_) => {
+                        piece = None;
+                        why = Why::OutputClosed;
+                        cancelling.set(Some(canceller.cancel(grace)));
+                    }
+                },
+                progress = self.running.next(), if piece.is_none() || why == Why::OutputClosed => {
+                    match progress {
+                        Some(progress) => piece = self.take(progress),
+                        None => break,
+                    }
+                }
+                acknowledged = acknowledgement(cancelling.as_mut()) => {
+                    cancelling.set(None);
+                    self.acknowledged(&acknowledged);
+                    if piece.is_some() {
+                        // Our own reader holds us up; the processes are gone.
+                        break;
+                    }
+                }
+            }
+        }
+        match why {
+            Why::OutputClosed => Driven::OutputClosed,
+            Why::Nothing | Why::Interrupted => Driven::Over(Gathered::default()),
+        }
+    }
+
+    /// Turns what happened into what is shown next.
+    fn take(&mut self, progress: Progress) -> Option<(Stream, Bytes)> {
+        let run = self.running.id().to_string();
+        let event = match &progress {
+            Progress::Started(started) => Some(Event::started(run, &self.target, *started)),
+            Progress::Earlier(earlier) => {
+                output::say(&format!(
+                    "{}: this run id was used before; nothing is started, and this is the first result, whose output is not kept",
+                    self.target
+                ));
+                Some(Event::earlier(run, &self.target, *earlier))
+            }
+            Progress::Stdout(bytes) => Some(Event::Stdout(Content::of(bytes))),
+            Progress::Stderr(bytes) => Some(Event::Stderr(Content::of(bytes))),
+            Progress::Over => None,
+        };
+        if self.shown == Shown::Ndjson {
+            return event.map(|event| (Stream::Stdout, Bytes::from(event.line())));
+        }
+        let (stream, bytes) = match progress {
+            Progress::Stdout(bytes) => (Stream::Stdout, bytes),
+            Progress::Stderr(bytes) => (Stream::Stderr, bytes),
+            Progress::Started(_) | Progress::Earlier(_) | Progress::Over => return None,
+        };
+        if self.shown == Shown::Json {
+            let gathered = match stream {
+                Stream::Stdout => &mut self.gathered.stdout,
+                Stream::Stderr => &mut self.gathered.stderr,
+            };
+            gathered.push(&bytes);
+            return None;
+        }
+        Some((stream, bytes))
+    }
+
+    fn acknowledged(&self, acknowledged: &Result<Ended, CancelError>) {
+        match acknowledged {
+            Ok(Ended {
+                tree: Tree::Gone | Tree::Left { .. },
+                ..
+            }) => {}
+            Ok(Ended {
+                tree: Tree::Unconfirmed { pids },
+                ..
+            }) => output::say(&format!(
+                "{}: NOT confirmed: processes {pids:?} could not be ended",
+                self.target
+            )),
+            // It ended by itself meanwhile.
+            Err(CancelError::Refused(_)) => {}
+            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => output::say(&format!(
+                "{}: the cancellation is not confirmed: {}",
+                self.target,
+                chain(error)
+            )),
+        }
+    }
+
+    fn leave(&self) {
+        output::say(&format!(
+            "{}: left without confirmation; run {} may still be ending there",
+            self.target,
+            self.running.id()
+        ));
+    }
+}
+
+/// Why the run is being cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Nothing,
+    Interrupted,
+    OutputClosed,
+}
+
+/// Waits for a cancellation's end, if there is one in progress.
+async fn acknowledgement<F: Future>(cancelling: std::pin::Pin<&mut Option<F>>) -> F::Output {
+    match cancelling.as_pin_mut() {
+        Some(cancelling) => cancelling.await,
+        None => std::future::pending().await,
+    }
+}

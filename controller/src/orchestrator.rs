@@ -1,0 +1,161 @@
+//! From a wish to a run: resolve → dispatch → collect, with room in between for the gate.
+//!
+//! Owns the order of these steps, and is where every door meets. Knows no command line, HTTP or
+//! MCP. Classification, policy, approval and audit take their place between [`Orchestrator::start`]'s
+//! two halves; there is no other way to an agent.
+
+mod addresses;
+mod run;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use node::{
+    capabilities::AskError,
+    discovery::{LookUpError, Mechanism, fixed::KnownAddress},
+    links::{Found, Links},
+    transport::BindError,
+};
+use pki::{Identity, Revocation};
+use proto::{capability::Capabilities, frame::Hello, id::NodeName};
+
+pub use node::links::{Lan, Unreachable};
+
+pub use self::{
+    addresses::{AddressBook, AddressBookError},
+    run::{Canceller, Command, RunError, Running, Script, StartRun},
+};
+
+/// The controller's core: one identity, its links, and what it remembers of its agents.
+#[derive(Debug)]
+pub struct Orchestrator {
+    identity: Identity,
+    links: Links,
+    book: AddressBook,
+}
+
+/// What an orchestrator needs.
+#[derive(Debug)]
+pub struct Setup {
+    /// Who this controller is.
+    pub identity: Identity,
+    /// Which certificates are no longer good.
+    pub revocation: Revocation,
+    /// Addresses that the operator gave, the likeliest first.
+    pub known: Vec<KnownAddress>,
+    /// Whether agents are looked for on the LAN.
+    pub lan: Lan,
+    /// Where addresses are remembered.
+    pub address_book: PathBuf,
+}
+
+/// An agent that answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Who was asked.
+    pub found: Found,
+    /// What it said of itself.
+    pub hello: Hello,
+}
+
+/// An agent whose capabilities are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum DescribeError {
+    /// It was not found.
+    #[error(transparent)]
+    Unreachable(Box<Unreachable>),
+    /// It was found and did not answer.
+    #[error("ask {name} for its capabilities")]
+    Ask {
+        /// Who.
+        name: NodeName,
+        /// Why not.
+        #[source]
+        source: AskError,
+    },
+}
+
+impl Orchestrator {
+    /// Binds the socket to dial from and reads the remembered addresses.
+    ///
+    /// # Errors
+    /// The socket or TLS could not be set up.
+    pub fn bind(setup: Setup) -> Result<Self, BindError> {
+        let Setup {
+            identity,
+            revocation,
+            mut known,
+            lan,
+            address_book,
+        } = setup;
+        let book = AddressBook::open(address_book, identity.fingerprint());
+        known.extend(book.known());
+        let links = Links::bind(&identity, &revocation, known, lan)?;
+        Ok(Self {
+            identity,
+            links,
+            book,
+        })
+    }
+
+    /// Lists the agents that answer within `window`.
+    pub async fn agents(&self, window: Duration) -> (BTreeMap<NodeName, Answer>, Vec<LookUpError>) {
+        let (found, blind) = self.links.all(window).await;
+        let mut answers = BTreeMap::new();
+        for (name, found) in found {
+            match found.link.hello().await.cloned() {
+                Ok(hello) => drop(answers.insert(name, Answer { found, hello })),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(agent = %name, error, "an agent answered and then refused the link");
+                }
+            }
+        }
+        (answers, blind)
+    }
+
+    /// Finds one agent and links to it, without asking anything of it.
+    ///
+    /// # Errors
+    /// Nobody proved to be it within `window`.
+    pub async fn find(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
+        self.links.to(name, window).await
+    }
+
+    /// Asks one agent what its host is and has.
+    ///
+    /// # Errors
+    /// It was not found, or did not answer.
+    pub async fn describe(
+        &mut self,
+        name: &NodeName,
+        window: Duration,
+    ) -> Result<Capabilities, DescribeError> {
+        let found = self.links.to(name, window).await;
+        let found = found.map_err(|error| DescribeError::Unreachable(Box::new(error)))?;
+        let described = node::capabilities::ask(&found.link).await;
+        let described = described.map_err(|source| DescribeError::Ask {
+            name: name.clone(),
+            source,
+        })?;
+        self.remember(&found);
+        Ok(described)
+    }
+
+    /// Closes every link, and waits until the agents know.
+    pub async fn shutdown(&self) {
+        self.links.shutdown().await;
+    }
+
+    /// Keeps the address at which an agent proved itself, for the next time.
+    fn remember(&mut self, found: &Found) {
+        let name = &found.link.peer().name;
+        let addr = found.link.remote_address();
+        if found.mechanism == Mechanism::Fixed && self.book.contains(name, addr) {
+            return;
+        }
+        if let Err(error) = self.book.remember(name.clone(), addr) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the address of an agent could not be remembered");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A run's end as JSON: `controller run --json`, and the last event of `--ndjson`.
+//!
+//! The keys are a contract: they are added to, never changed.
+
+use base64::Engine as _;
+use proto::{
+    id::{NodeName, RunId},
+    run::{Ended, Exit, Limit, Outcome, Tree},
+};
+use serde::Serialize;
+
+use crate::exit::{Origin, of_outcome};
+
+/// The most of one stream that a report carries, in bytes; the rest is counted and left out.
+pub const MAX_GATHERED: usize = 64 << 20;
+
+/// The outcome of a run, as JSON.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// On which target.
+    pub target: NodeName,
+    /// One of `finished`, `refused`, `timed_out`, `cancelled`, `lost`.
+    pub outcome: &'static str,
+    /// Who decided the exit code.
+    pub origin: Origin,
+    /// The remote exit code, all 32 bits of it (Windows), or this process's own where there is none.
+    pub exit_code: u32,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
+    /// Why, where it did not simply finish.
+    pub why: Option<String>,
+    /// Processes of the run that still run: numbers on the target.
+    pub left: Vec<u32>,
+    /// Processes that were to be ended and could not be seen to end.
+    pub unconfirmed: Vec<u32>,
+    /// From start to end on the target, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Standard output, if it was gathered.
+    #[serde(flatten)]
+    pub output: Option<Gathered>,
+}
+
+/// Both streams of a run.
+#[derive(Debug, Default, Serialize)]
+pub struct Gathered {
+    /// Standard output.
+    pub stdout: Captured,
+    /// Standard error.
+    pub stderr: Captured,
+}
+
+/// The bytes of one stream, bounded.
+#[derive(Debug, Default)]
+pub struct Captured {
+    bytes: Vec<u8>,
+    left_out: u64,
+}
+
+impl Captured {
+    /// Adds bytes, up to [`MAX_GATHERED`].
+    pub fn push(&mut self, piece: &[u8]) {
+        let room = MAX_GATHERED - self.bytes.len();
+        let take = piece.len().min(room);
+        self.bytes.extend_from_slice(&piece[..take]);
+        self.left_out += (piece.len() - take) as u64;
+    }
+}
+
+impl Serialize for Captured {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            #[serde(flatten)]
+            content: Content<'a>,
+            #[serde(skip_serializing_if = "is_zero")]
+            left_out_bytes: u64,
+        }
+        let shape = Shape {
+            content: Content::of(&self.bytes),
+            left_out_bytes: self.left_out,
+        };
+        shape.serialize(to)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Bytes in JSON: `text` where they are UTF-8, else `base64`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content<'a> {
+    /// The bytes are UTF-8.
+    Text(&'a str),
+    /// They are not.
+    Base64(String),
+}
+
+impl<'a> Content<'a> {
+    /// Chooses the form for `bytes`.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(_) => Self::Base64(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        }
+    }
+}
+
+impl Report {
+    /// Describes how `run` ended.
+    #[must_use]
+    pub fn new(run: RunId, target: NodeName, outcome: &Outcome, ended: Option<&Ended>) -> Self {
+        let (code, origin) = of_outcome(outcome);
+        let (exit_code, signal) = match outcome {
+            Outcome::Finished(Exit::Code(remote)) => (remote.cast_unsigned(), None),
+            Outcome::Finished(Exit::Signal(signal)) => (code.into(), Some(*signal)),
+            Outcome::Refused(_) | Outcome::TimedOut(_) | Outcome::Cancelled | Outcome::Lost(_) => {
+                (code.into(), None)
+            }
+        };
+        let (left, unconfirmed) = match ended.map(|ended| &ended.tree) {
+            Some(Tree::Left { pids }) => (pids.clone(), Vec::new()),
+            Some(Tree::Unconfirmed { pids }) => (Vec::new(), pids.clone()),
+            Some(Tree::Gone) | None => (Vec::new(), Vec::new()),
+        };
+        Self {
+            run: run.to_string(),
+            target,
+            outcome: word(outcome),
+            origin,
+            exit_code,
+            signal,
+            why: why(outcome),
+            left,
+            unconfirmed,
+            duration_ms: ended.map(|ended| ended.duration_ms),
+            output: None,
+        }
+    }
+}
+
+const fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Finished(_) => "finished",
+        Outcome::Refused(_) => "refused",
+        Outcome::TimedOut(_) => "timed_out",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Lost(_) => "lost",
+    }
+}
+
+/// Returns why a run has no exit code of its own, in words.
+#[must_use]
+pub fn why(outcome: &Outcome) -> Option<String> {
+    Some(match outcome {
+        Outcome::Finished(_) => return None,
+        Outcome::Refused(refusal) => refusal.to_string(),
+        Outcome::TimedOut(Limit::Wall) => "ended: it took longer than its time limit".into(),
+        Outcome::TimedOut(Limit::Idle) => {
+            "ended: it was silent for longer than its idle limit".into()
+        }
+        Outcome::TimedOut(Limit::Output) => "ended: it wrote more than its output limit".into(),
+        Outcome::Cancelled => "cancelled".into(),
+        Outcome::Lost(known) => {
+            let fate = match (known.ended_by_agent, known.started) {
+                (true, _) => "the agent stopped under it; it had been started",
+                (false, true) => "it was started; whether it still runs is not known",
+                (false, false) => "the request was sent; whether it was started is not known",
+            };
+            format!(
+                "lost: {fate}; {} bytes of stdout and {} of stderr had arrived",
+                known.stdout_bytes, known.stderr_bytes
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_windows_code_keeps_all_its_bits() {
+        let outcome = Outcome::Finished(Exit::Code(0xC000_0005_u32.cast_signed()));
+        let report = Report::new(
+            RunId::from_bytes([1; 16]),
+            "win".parse().unwrap(),
+            &outcome,
+            None,
+        );
+
+        let json = serde_json::to_value(&report).expect("plain data");
+
+        assert_eq!(json["exit_code"], 0xC000_0005_u32);
+        assert_eq!(json["origin"], "process");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_travel_as_base64() {
+        let mut gathered = Gathered::default();
+        gathered.stdout.push(b"plain");
+        gathered.stderr.push(&[0xff, 0xfe]);
+
+        let json = serde_json::to_value(&gathered).expect("plain data");
+
+        assert_eq!(json["stdout"]["text"], "plain");
+        assert_eq!(json["stderr"]["base64"], "//4=");
+    }
+}
