@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,6 +16,8 @@ pub(crate) struct AgentSpec {
     pub(crate) identity: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) place: Place,
+    /// The address of its host, as others see it.
+    pub(crate) host: IpAddr,
     /// More words for its command line, such as `--no-mdns`.
     pub(crate) options: Vec<OsString>,
     pub(crate) environment: Vec<(OsString, OsString)>,
@@ -50,7 +52,7 @@ impl Agent {
         &self.spec.name
     }
 
-    /// Returns the address on which it listens, as it said itself.
+    /// Returns the address at which others reach it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -114,8 +116,9 @@ impl Agent {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = Process::start(command(&self.spec, self.address));
-        self.address = address_of(&self.process);
+        self.process = Process::start(command(&self.spec, self.listen));
+        self.listen = address_of(&self.process);
+        self.address = seen_from_outside(self.listen, self.spec.host);
     }
 }
 
@@ -134,6 +137,16 @@ fn command(spec: &AgentSpec, listen: SocketAddr) -> Command {
         .args(&spec.options)
         .envs(spec.environment.iter().map(|(key, value)| (key, value)));
     command
+}
+
+/// An agent that listens everywhere is reached at the address of its host.
+fn seen_from_outside(listen: SocketAddr, host: IpAddr) -> SocketAddr {
+    let ip = if listen.ip().is_unspecified() {
+        host
+    } else {
+        listen.ip()
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// Reads the address from the line `funnelcloud: agent/NAME listening on ADDRESS`.

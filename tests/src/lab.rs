@@ -135,7 +135,10 @@ impl Lab {
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub fn start_agent_on(&mut self, host: Host, name: &str) -> &mut Agent {
-        let spec = self.spec(&self.mesh, name, self.lan().place(host));
+        let spec = AgentSpec {
+            host: host.address().into(),
+            ..self.spec(&self.mesh, name, self.lan().place(host))
+        };
         self.start(spec, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
@@ -156,6 +159,23 @@ impl Lab {
             .iter()
             .map(|agent| (agent.name(), agent.address()));
         self.controller_knowing(known, arguments)
+    }
+
+    /// Returns `controller` as [`controller`](Self::controller) does, for a measurement of its
+    /// whole time: started without any wrapper.
+    #[must_use]
+    pub fn timed_controller<W: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = W>,
+    ) -> Command {
+        let mut command = self.mesh.controller_at(&Place::here_unguarded(), arguments);
+        tell_addresses(&mut command, self.known());
+        command
+    }
+
+    /// Tells `command` where the agents are, so that it looks for them nowhere else.
+    pub fn tell_addresses(&self, command: &mut Command) {
+        tell_addresses(command, self.known());
     }
 
     /// Returns `controller` on this machine, told other addresses than the agents' own: a
@@ -180,12 +200,19 @@ impl Lab {
         Process::run(self.controller(arguments))
     }
 
+    fn known(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.agents
+            .iter()
+            .map(|agent| (agent.name(), agent.address()))
+    }
+
     fn spec(&self, mesh: &Mesh, name: &str, place: Place) -> AgentSpec {
         AgentSpec {
             name: name.to_owned(),
             identity: mesh.issue_agent(name),
             home: mesh.folder().join(format!("home-of-{name}")),
             place,
+            host: Ipv4Addr::LOCALHOST.into(),
             options: Vec::new(),
             environment: Vec::<(OsString, OsString)>::new(),
         }
