@@ -53,7 +53,8 @@ impl Place {
     /// Returns a command for `program` in this place, with the environment of the test.
     ///
     /// On Linux the program dies with the thread that starts it, so that a killed test leaves
-    /// nothing behind: start programs from a thread that outlives them.
+    /// nothing behind: start programs from a thread that outlives them. (Killed in the very
+    /// millisecond in which the program starts, it may leave that one.)
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut words: Vec<&OsStr> = self.enter.iter().map(OsString::as_os_str).collect();

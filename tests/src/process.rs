@@ -3,7 +3,9 @@
 //! Both streams are read by threads of their own the moment they are written, so that a program
 //! never waits for its test unless the test asks for that ([`Stdout::Unread`]).
 //!
-//! **Invariant:** a dropped [`Process`] has been killed, with its process group, and reaped.
+//! **Invariant:** a dropped [`Process`] has been killed, with its process group, and reaped. Only
+//! after a [`wait_exit`](Process::wait_exit) that succeeded may something live on: what a program
+//! leaves behind is then the test's to look for.
 
 mod capture;
 
@@ -46,7 +48,8 @@ pub enum Stdout {
 pub struct Process {
     shown: String,
     child: Child,
-    ended: Option<ExitStatus>,
+    /// How it ended, once it has been reaped: its id belongs to nobody from then on.
+    reaped: Option<ExitStatus>,
     stdin: Option<ChildStdin>,
     unread: Option<ChildStdout>,
     capture: Arc<Capture>,
@@ -106,7 +109,7 @@ impl Process {
             stdin: child.stdin.take(),
             unread: child.stdout.take(),
             child,
-            ended: None,
+            reaped: None,
             capture,
         };
         if stdout == Stdout::Captured {
@@ -183,16 +186,19 @@ impl Process {
     #[must_use]
     pub fn wait_exit(mut self, within: Duration) -> Finished {
         let deadline = Instant::now() + within;
-        let Some(status) = self.wait_until(deadline) else {
+        if !self.has_ended_by(deadline) {
             panic!("still running after {within:?}: {}", self.describe());
-        };
+        }
         self.read_on();
         if !self.capture.wait_for_end(deadline) {
             panic!(
-                "ended ({status}), but something holds its output open: {}",
+                "ended, but something holds its output open: {}",
                 self.describe()
             );
         }
+        let Some(status) = self.reap() else {
+            panic!("cannot be reaped: {}", self.describe());
+        };
 
         let (stdout, stdout_len) = self.capture.take(Stream::Stdout);
         let (stderr, _) = self.capture.take(Stream::Stderr);
@@ -205,8 +211,9 @@ impl Process {
     }
 
     /// Whether the program still runs.
+    #[must_use]
     pub fn is_running(&mut self) -> bool {
-        self.poll_exit().is_none()
+        !self.has_ended()
     }
 
     /// Sends a signal to the program alone, as a service manager does.
@@ -226,9 +233,9 @@ impl Process {
         }
     }
 
-    /// Kills the program at once, as a power cut would, and reaps it.
+    /// Kills the program and its process group at once, as a power cut would, and reaps it.
     pub fn kill(&mut self) {
-        if self.poll_exit().is_some() {
+        if self.reaped.is_some() {
             return;
         }
         // Not reaped yet, so neither its id nor its group's can belong to anybody else.
@@ -236,7 +243,7 @@ impl Process {
         let _ = rustix::process::kill_process_group(self.pid(), rustix::process::Signal::KILL);
         #[cfg(not(unix))]
         let _ = self.child.kill();
-        self.ended = self.child.wait().ok();
+        self.reap();
     }
 
     /// Returns the command and its last output, for the text of a failure.
@@ -258,23 +265,33 @@ impl Process {
         }
     }
 
-    fn wait_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
-        loop {
-            if let Some(status) = self.poll_exit() {
-                return Some(status);
-            }
+    fn has_ended_by(&mut self, deadline: Instant) -> bool {
+        while !self.has_ended() {
             if Instant::now() >= deadline {
-                return None;
+                return false;
             }
             thread::sleep(Duration::from_millis(2));
         }
+        true
     }
 
-    fn poll_exit(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait().ok().flatten();
-        }
-        self.ended
+    /// Looks whether the program has ended, and does not reap it: its group must stay ours.
+    #[cfg(unix)]
+    fn has_ended(&mut self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.reaped.is_some() || matches!(waitid(WaitId::Pid(self.pid()), look), Ok(Some(_)))
+    }
+
+    #[cfg(not(unix))]
+    fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits for a program that has ended or was killed, and gives its id back.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        self.reaped = self.child.wait().ok();
+        self.reaped
     }
 }
 

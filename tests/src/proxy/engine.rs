@@ -108,10 +108,11 @@ impl Engine {
         };
         let mut buffer = vec![0; LONGEST];
         loop {
+            // Before anything else, and not by a timer, whose steps are a millisecond long.
+            self.send_due(&front, &mut readers).await?;
             let due = self.timetable.peek().map(|Reverse((due, _))| *due);
             tokio::select! {
-                biased; // what is due goes before what comes
-                () = until(due) => self.send_due(&front, &mut readers).await?,
+                () = until(due) => {}
                 order = orders.recv() => match order {
                     Some(order) => self.handle_order(order, &front, &mut readers).await?,
                     None => return Ok(()),

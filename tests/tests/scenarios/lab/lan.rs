@@ -178,6 +178,11 @@ fn test_that_will_be_killed() {
     let mut command = lan.command(lan.host(1), "sleep");
     command.arg("1000");
     let program = Process::start(command);
+    // The wrappers, which enter the LAN and arm the signal, have done so when they are replaced.
+    let name = format!("/proc/{}/comm", program.id());
+    eventually(PATIENCE, || {
+        fs_err::read_to_string(&name).is_ok_and(|name| name == "sleep\n")
+    });
     println!("program {}", program.id());
     eventually(std::time::Duration::from_secs(600), || false);
 }

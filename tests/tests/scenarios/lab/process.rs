@@ -39,9 +39,22 @@ fn missing_line_is_reported_with_the_output() {
 #[test]
 #[should_panic(expected = "something holds its output open")]
 fn leftover_child_that_holds_the_output_is_reported() {
-    let process = Process::start(shell("sleep 1000 & exit 0"));
+    let mut process = Process::start(shell("sleep 1000 & exit 0"));
+    eventually(PATIENCE, || !process.is_running());
 
-    let _ = process.wait_exit(Duration::from_millis(300));
+    let _ = process.wait_exit(Duration::from_millis(100));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn leftover_child_of_a_failed_test_is_killed() {
+    let process = Process::start(shell("sleep 1000 & echo $!"));
+    let child = process.wait_for_line("", PATIENCE).parse().unwrap();
+
+    let failed = std::panic::catch_unwind(|| process.wait_exit(Duration::from_millis(100)));
+
+    assert!(failed.is_err());
+    eventually(PATIENCE, || !scenarios::procfs::is_alive(child));
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn wait_channel_is_a_pipe(shell: u32) -> bool {
 #[cfg(target_os = "linux")]
 #[test]
 fn dropped_process_is_gone_with_its_children() {
-    let process = Process::start(shell("LAB_MARK=dropped sleep 1000 & echo $!; wait"));
+    let process = Process::start(shell("sleep 1000 & echo $!; wait"));
     let child = process.wait_for_line("", PATIENCE).parse().unwrap();
     assert!(scenarios::procfs::is_alive(child));
 
