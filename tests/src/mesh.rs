@@ -70,7 +70,6 @@ impl Mesh {
     }
 
     /// Returns `controller` with `arguments`, in `place`, as this mesh's operator.
-    ///
     #[must_use]
     pub fn controller_at<W: AsRef<OsStr>>(
         &self,

@@ -20,7 +20,7 @@ const OF_QUINN: f64 = 0.9;
 const OF_SSH: f64 = 1.3;
 
 pub(crate) fn measure(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let rounds = (options.rounds / 4).max(3);
+    let rounds = (options.rounds / 2).max(3);
     let bytes = options.bulk_bytes.to_string();
     let peer = QuinnPeer::start()?;
     let raw = ["--bytes".to_owned(), bytes.clone()];

@@ -40,7 +40,7 @@ struct Options {
     /// Only these figures
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Rounds of each short measurement; bulk data takes a quarter of them
+    /// Rounds of each short measurement; bulk data and handshakes take half of them
     #[arg(long, default_value_t = 21)]
     rounds: usize,
     /// Bytes of the bulk measurements
