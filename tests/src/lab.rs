@@ -88,6 +88,12 @@ impl Lab {
         lan
     }
 
+    /// Returns where an agent serves, the first of them being number 0.
+    #[must_use]
+    pub fn address_of(&self, index: usize) -> SocketAddr {
+        self.agents[index].address()
+    }
+
     /// Returns an agent, counted from 0 in the order of their start.
     #[must_use]
     #[track_caller]

@@ -49,9 +49,6 @@ struct Options {
     /// Seconds for which an idle agent is watched
     #[arg(long, default_value_t = 60)]
     idle_seconds: u64,
-    /// The program that measures our own warm links (see `ours.rs`)
-    #[arg(long)]
-    ours: Option<PathBuf>,
     /// The user of the ssh server; `mesobench` if there is one, else the current user
     #[arg(long)]
     ssh_user: Option<String>,

@@ -1,22 +1,15 @@
 //! Our side of the measurements.
 //!
 //! What a person starts is measured as a person starts it: the real `controller`. What only a
-//! library call can show (a link that stays warm, a bare handshake) is measured by a program that
-//! is named with `--ours`, and that speaks as `quinn-peer` does:
-//!
-//! ```text
-//! OURS runs       -t NAME --count N -- /bin/true     median time of a run on one warm link
-//! OURS handshakes -t NAME --count N --in-flight K    mean time of a link that both sides verified
-//! ```
-//!
-//! It finds identity and addresses by the environment as `controller` does, and prints
-//! `{"nanos":N}`.
+//! library call can show (a link that stays warm, a bare handshake) is measured by `mesh-peer`.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use scenarios::Lab;
 
 use crate::quinn_peer::answer_of;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_mesh-peer");
 
 /// The agent of the laboratory.
 pub(crate) const AGENT: &str = "srv-linux-01";
@@ -27,37 +20,23 @@ pub(crate) fn cold_run(lab: &Lab, argv: &[&str]) -> Command {
 }
 
 /// Measures the median of `count` runs of `/bin/true` on one warm link.
-pub(crate) fn warm_runs(program: &Path, lab: &Lab, count: u32) -> anyhow::Result<Duration> {
-    let count = count.to_string();
-    let words = ["runs", "-t", AGENT, "--count", &count, "--", "/bin/true"];
-    answer_of(Command::new(program).args(words).envs(environment(lab)))
+pub(crate) fn warm_runs(lab: &Lab, count: u32) -> anyhow::Result<Duration> {
+    let mut program = program(lab, "runs", count);
+    answer_of(program.args(["--", "/bin/true"]))
 }
 
 /// Measures the mean time of a link, `in_flight` being set up at a time.
-pub(crate) fn handshakes(
-    program: &Path,
-    lab: &Lab,
-    count: u32,
-    in_flight: u32,
-) -> anyhow::Result<Duration> {
-    let (count, in_flight) = (count.to_string(), in_flight.to_string());
-    let words = [
-        "handshakes",
-        "-t",
-        AGENT,
-        "--count",
-        &count,
-        "--in-flight",
-        &in_flight,
-    ];
-    answer_of(Command::new(program).args(words).envs(environment(lab)))
+pub(crate) fn handshakes(lab: &Lab, count: u32, in_flight: u32) -> anyhow::Result<Duration> {
+    let mut program = program(lab, "handshakes", count);
+    answer_of(program.args(["--in-flight", &in_flight.to_string()]))
 }
 
-/// Returns what tells a program of ours who it is and where the agents are.
-fn environment(lab: &Lab) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let command = lab.timed_controller::<&str>([]);
-    command
-        .get_envs()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
-        .collect()
+fn program(lab: &Lab, verb: &str, count: u32) -> Command {
+    let mut program = Command::new(PROGRAM);
+    program
+        .args([verb, "-t", AGENT, "--count", &count.to_string()])
+        .args(["--address", &lab.address_of(0).to_string()])
+        .arg("--identity")
+        .arg(lab.mesh().home().join("controller.identity"));
+    program
 }
