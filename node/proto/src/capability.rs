@@ -26,6 +26,7 @@ pub use host::{
     Container, Domain, DomainKind, Enclosure, InitSystem, Privilege, PrivilegeLevel, VirtualMachine,
 };
 pub use list::List;
+pub(crate) use list::within_bound;
 pub use name::{Capability, ParseCapabilityError};
 pub use os::{Os, OsFamily};
 pub use place::{Mount, PathText, Program, Workspace, WorkspaceKind};

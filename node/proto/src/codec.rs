@@ -4,8 +4,9 @@
 //! complete. The body of a data frame is handed on piece by piece without copying, so that output
 //! is shown the moment that it is produced and a long frame costs no memory.
 //!
-//! **Invariant:** no input makes the decoder panic or hold more than [`FrameKind::max_len`] bytes.
-//! Guarded by `any_bytes_give_frames_or_an_error` and the fuzz target `frames`.
+//! **Invariant:** no input makes the decoder panic, or allocate more than [`FrameKind::max_len`] bytes
+//! in one piece. Guarded by `any_bytes_give_frames_or_an_error`, its neighbours in
+//! `tests/wire/hostile.rs`, and the fuzz target `frames`.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
@@ -143,6 +144,7 @@ impl Decoder {
                     body,
                 } => {
                     let take = input.len().min(*missing);
+                    make_room(body, take, *missing);
                     body.extend_from_slice(&input.split_to(take));
                     *missing -= take;
                     if *missing > 0 {
@@ -170,6 +172,14 @@ impl Decoder {
     }
 }
 
+/// Makes room for `take` bytes more: as bytes arrive, since a peer that only claims a length is to
+/// cost nothing, but by doubling, and never beyond the `missing` bytes that may still come.
+fn make_room(body: &mut Vec<u8>, take: usize, missing: usize) {
+    if body.capacity() - body.len() < take {
+        body.reserve_exact(take.max(body.len()).min(missing));
+    }
+}
+
 fn body_of([number, length @ ..]: [u8; HEADER_LEN]) -> Result<State, DecodeError> {
     let kind = FrameKind::of_number(number).ok_or(DecodeError::UnknownKind { number })?;
     let len = u32::from_be_bytes(length);
@@ -180,7 +190,6 @@ fn body_of([number, length @ ..]: [u8; HEADER_LEN]) -> Result<State, DecodeError
     Ok(if kind.is_data() {
         State::Data { kind, missing }
     } else {
-        // Grown as bytes arrive: a peer that only claims a length costs nothing.
         State::Control {
             kind,
             missing,

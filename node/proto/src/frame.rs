@@ -6,8 +6,8 @@
 //! append-only and never reused. postcard is not self-describing either, so a new optional field
 //! is a new frame.
 //!
-//! **Invariant:** every frame has golden bytes, in `tests/golden.rs`; the exhaustive match there
-//! does not compile for a frame that lacks them.
+//! **Invariant:** every frame has golden bytes, in `tests/wire/golden.rs`; the exhaustive match
+//! there does not compile for a frame that lacks them.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

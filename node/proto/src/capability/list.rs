@@ -38,6 +38,12 @@ impl<T, const MAX: usize> Deref for List<T, MAX> {
     }
 }
 
+impl<T, const MAX: usize> From<List<T, MAX>> for Vec<T> {
+    fn from(list: List<T, MAX>) -> Self {
+        list.0
+    }
+}
+
 impl<'a, T, const MAX: usize> IntoIterator for &'a List<T, MAX> {
     type Item = &'a T;
     type IntoIter = std::slice::Iter<'a, T>;
@@ -57,6 +63,15 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(WithinBound(PhantomData))
     }
+}
+
+/// Reads a plain vector with the bound of a [`List`]: for `#[serde(deserialize_with)]`.
+pub(crate) fn within_bound<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    List::<T, MAX>::deserialize(deserializer).map(Vec::from)
 }
 
 /// Reads item by item and stops at the bound, so that a claimed length allocates nothing.

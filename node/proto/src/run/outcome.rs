@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Text;
+use crate::{capability::within_bound, text::Text};
 
 /// The callee's word that a process runs. The id is durably noted by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,20 +71,29 @@ pub enum Limit {
 }
 
 /// What is left of a run's processes when it is reported as ended.
+///
+/// A longer list of processes is refused off the wire, so whoever makes one cuts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tree {
     /// Nothing.
     Gone,
     /// The first process ended by itself and left others running, as a service starter does.
     Left {
-        /// Their numbers, at most 64.
+        /// Their numbers, at most [`Tree::MAX_PIDS`].
+        #[serde(deserialize_with = "within_bound::<_, _, { Tree::MAX_PIDS }>")]
         pids: Vec<u32>,
     },
     /// They were to be killed, and these could not be seen to end.
     Unconfirmed {
-        /// Their numbers, at most 64.
+        /// Their numbers, at most [`Tree::MAX_PIDS`].
+        #[serde(deserialize_with = "within_bound::<_, _, { Tree::MAX_PIDS }>")]
         pids: Vec<u32>,
     },
+}
+
+impl Tree {
+    /// The most processes that are named: enough to act on, and no use to a fork storm.
+    pub const MAX_PIDS: usize = 64;
 }
 
 /// Why an agent did not start a process. Each reason is a promise that it did not and, with this

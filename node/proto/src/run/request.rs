@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    capability::{List, within_bound},
     id::{Fingerprint, NodeName, RunId},
     shell::Shell,
     text::Text,
@@ -54,6 +55,12 @@ impl RunRequest {
             }
             What::Script { .. } => &[],
         };
+        if words.len() > Argv::MAX_WORDS {
+            return Err(RequestError::TooManyWords);
+        }
+        if self.environment.0.len() > Environment::MAX_VARIABLES {
+            return Err(RequestError::TooManyVariables);
+        }
         if words.iter().any(|word| word.0.contains(&0)) {
             return Err(RequestError::NulInArgv);
         }
@@ -120,10 +127,16 @@ impl From<&str> for Word {
 
 /// A program and its arguments: at least one word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Word>", into = "Vec<Word>")]
+#[serde(try_from = "List<Word, { Argv::MAX_WORDS }>", into = "Vec<Word>")]
 pub struct Argv(Vec<Word>);
 
 impl Argv {
+    /// The most words that travel: a longer list is refused off the wire.
+    ///
+    /// A word takes one byte there and 24 in memory, and this many of them still stay within
+    /// [`MAX_FRAME_LEN`](crate::frame::MAX_FRAME_LEN).
+    pub const MAX_WORDS: usize = 32 * 1024;
+
     /// Returns the words, the program first.
     #[must_use]
     pub fn words(&self) -> &[Word] {
@@ -142,6 +155,14 @@ impl TryFrom<Vec<Word>> for Argv {
     }
 }
 
+impl TryFrom<List<Word, { Self::MAX_WORDS }>> for Argv {
+    type Error = EmptyArgv;
+
+    fn try_from(words: List<Word, { Self::MAX_WORDS }>) -> Result<Self, EmptyArgv> {
+        Vec::from(words).try_into()
+    }
+}
+
 impl From<Argv> for Vec<Word> {
     fn from(argv: Argv) -> Self {
         argv.0
@@ -157,7 +178,16 @@ pub struct EmptyArgv;
 ///
 /// `Debug` shows names only, since values may be secrets.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Environment(pub Vec<(Word, Word)>);
+pub struct Environment(
+    #[serde(deserialize_with = "within_bound::<_, _, { Environment::MAX_VARIABLES }>")]
+    pub  Vec<(Word, Word)>,
+);
+
+impl Environment {
+    /// The most variables that travel: a longer list is refused off the wire, for the reason of
+    /// [`Argv::MAX_WORDS`]. Real ones hold some hundred.
+    pub const MAX_VARIABLES: usize = 4 * 1024;
+}
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,6 +239,15 @@ pub enum RequestError {
     /// The script holds a NUL character.
     #[error("the script contains a NUL character")]
     NulInScript,
+    /// There are more words than [`Argv::MAX_WORDS`].
+    #[error("the command has more than {} words", Argv::MAX_WORDS)]
+    TooManyWords,
+    /// There are more variables than [`Environment::MAX_VARIABLES`].
+    #[error(
+        "more than {} environment variables are set",
+        Environment::MAX_VARIABLES
+    )]
+    TooManyVariables,
     /// The working directory holds a NUL byte.
     #[error("the working directory contains a NUL byte")]
     NulInCwd,
