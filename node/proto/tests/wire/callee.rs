@@ -1,0 +1,60 @@
+//! What an agent takes from a controller after its request: standard input, if it was asked for.
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*};
+use proto::{
+    frame::Frame,
+    run::{CalleeRun, CalleeViolation, Input, RunRequest, StdinMode},
+};
+
+use crate::{any_frame::frame, sample};
+
+proptest! {
+    #[test]
+    fn only_standard_input_is_taken_and_only_until_its_end(
+        stdin in prop_oneof![Just(StdinMode::Piped), Just(StdinMode::Closed)],
+        frames in vec(step(), 0..8),
+    ) {
+        let mut run = CalleeRun::asked(&RunRequest { stdin, ..sample::request() });
+
+        for (at, frame) in frames.iter().enumerate() {
+            let taken = run.handle_frame(frame.clone());
+
+            let ended = frames[..at].contains(&Frame::StdinEnd);
+            let open = stdin == StdinMode::Piped && !ended;
+            prop_assert_eq!(taken, expected(frame, open));
+        }
+    }
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_run_is_out_of_turn() {
+    let request = RunRequest {
+        stdin: StdinMode::Piped,
+        ..sample::request()
+    };
+    let mut run = CalleeRun::asked(&request);
+    let again = Frame::Run(Box::new(request));
+
+    let got = again.kind();
+    assert_eq!(run.handle_frame(again), Err(CalleeViolation { got }));
+}
+
+fn expected(frame: &Frame, open: bool) -> Result<Input, CalleeViolation> {
+    let got = frame.kind();
+    if let (Frame::Stdin(bytes), true) = (frame, open) {
+        Ok(Input::Stdin(bytes.clone()))
+    } else if *frame == Frame::StdinEnd && open {
+        Ok(Input::StdinEnd)
+    } else {
+        Err(CalleeViolation { got })
+    }
+}
+
+fn step() -> impl Strategy<Value = Frame> {
+    prop_oneof![
+        4 => vec(any::<u8>(), 0..9).prop_map(|bytes| Frame::Stdin(Bytes::from(bytes))),
+        1 => Just(Frame::StdinEnd),
+        2 => frame(),
+    ]
+}
