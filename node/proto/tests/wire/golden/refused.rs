@@ -68,8 +68,8 @@ fn start_failures() -> Vec<Sample<Refusal>> {
         ];
         StartFailure::Environment { .. } => [
             (
-                StartFailure::Environment { name: Text::cut("ENV"), why: why() },
-                "09 00000009 0e0303454e56026e6f",
+                StartFailure::Environment { why: why() },
+                "09 00000005 0e03026e6f",
             ),
         ];
         StartFailure::Other { .. } => [
