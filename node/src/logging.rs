@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use proto::text::escaped;
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// The variable that overrides what is logged, as `tracing`'s directives: `debug`,
 /// `node::links=trace,warn`.
@@ -16,14 +16,17 @@ pub const LOG_VARIABLE: &str = "MESOSYNC_LOG";
 /// Starts logging for this process. Only the first call has an effect.
 pub fn init(level: Level) {
     // The libraries are quieter: what they tell matters only together with a fault of ours.
-    let quiet = format!("warn,node={level},controller={level},pki={level},libp2p_mdns=error");
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(quiet));
-    let result = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let quiet = Targets::new()
+        .with_default(Level::WARN)
+        .with_targets(["node", "controller", "pki"].map(|ours| (ours, level)))
+        .with_target("libp2p_mdns", Level::ERROR);
+    let wished = std::env::var(LOG_VARIABLE).ok();
+    let filter = wished.and_then(|wished| wished.parse().ok()).unwrap_or(quiet);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(OneLine)
-        .try_init();
+        .with_writer(OneLine);
+    let result = tracing_subscriber::registry().with(lines).with(filter).try_init();
     // Fails only if a log is set already, which is what is wanted.
     drop(result);
 }
