@@ -147,6 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_configuration_that_sets_every_other_key() {
+        let text = include_str!("../../examples/controller.toml");
+
+        parse(text).expect("well formed");
+
+        let keys = toml::from_str::<toml::Table>(text).expect("TOML");
+        let missing: Vec<_> = KEYS.iter().filter(|key| !keys.contains_key(**key)).collect();
+        assert_eq!(missing, [&"identity"]);
+    }
+
+    #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         let error = parse("conect-timeout = \"1s\"")
             .expect_err("misspelt")
