@@ -153,7 +153,10 @@ mod tests {
         parse(text).expect("well formed");
 
         let keys = toml::from_str::<toml::Table>(text).expect("TOML");
-        let missing: Vec<_> = KEYS.iter().filter(|key| !keys.contains_key(**key)).collect();
+        let missing: Vec<_> = KEYS
+            .iter()
+            .filter(|key| !keys.contains_key(**key))
+            .collect();
         assert_eq!(missing, [&"identity"]);
     }
 

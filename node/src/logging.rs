@@ -7,7 +7,9 @@ use std::io::{self, IsTerminal, Write};
 
 use proto::text::escaped;
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// The variable that overrides what is logged, as `tracing`'s directives: `debug`,
 /// `node::links=trace,warn`.
@@ -21,12 +23,17 @@ pub fn init(level: Level) {
         .with_targets(["node", "controller", "pki"].map(|ours| (ours, level)))
         .with_target("libp2p_mdns", Level::ERROR);
     let wished = std::env::var(LOG_VARIABLE).ok();
-    let filter = wished.and_then(|wished| wished.parse().ok()).unwrap_or(quiet);
+    let filter = wished
+        .and_then(|wished| wished.parse().ok())
+        .unwrap_or(quiet);
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
         .with_writer(OneLine);
-    let result = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    let result = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .try_init();
     // Fails only if a log is set already, which is what is wanted.
     drop(result);
 }

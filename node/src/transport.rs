@@ -44,9 +44,6 @@ const SEND_WINDOW: u64 = 4 << 20;
 /// Bytes of one stream that a controller accepts before it has read them.
 const CALLER_STREAM_WINDOW: u32 = 4 << 20;
 
-/// The same for all streams of a link.
-const CALLER_LINK_WINDOW: u32 = 16 << 20;
-
 /// Bytes of standard input that an agent accepts before a process has read them.
 const CALLEE_STREAM_WINDOW: u32 = 512 << 10;
 
@@ -235,7 +232,8 @@ fn caller_transport() -> TransportConfig {
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(CALLER_STREAM_WINDOW.into())
-        .receive_window(CALLER_LINK_WINDOW.into())
+        // No window for the link as a whole, so that a run that is not read holds up no other.
+        .receive_window(VarInt::MAX)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         // The peer's hello, and nothing else.
         .max_concurrent_uni_streams(VarInt::from_u32(1));

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::{Shared, run, runs::CancelRequest};
 use crate::{
     close::CloseCode,
-    link::{FrameReader, peer_of, send_frame},
+    link::{FrameReader, ReadFrameError, peer_of, send_frame},
     transport::Transport,
 };
 
@@ -194,8 +194,11 @@ async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
             &stream,
             &format_args!("a stream began with {:?}", frame.kind()),
         ),
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => violation(&stream, &error),
+        // The caller thought better of it, or its link is gone.
+        Ok(Ok(None) | Err(ReadFrameError::Stream { .. })) => {}
+        Ok(Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort))) => {
+            violation(&stream, &error);
+        }
         Err(_) => stream.frames.stop(CloseCode::Abandoned),
     }
 }

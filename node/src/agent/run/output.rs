@@ -76,11 +76,18 @@ struct Pipe {
 }
 
 /// When output was last seen, for the idle limit.
+///
+/// The time in which the caller does not read does not count: a process that is held up by that is
+/// not idle.
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
+    /// Milliseconds since the start, or [`SENDING`].
     last_ms: AtomicU64,
 }
+
+/// Output is on its way to the caller.
+const SENDING: u64 = u64::MAX;
 
 impl Activity {
     pub(super) fn new() -> Self {
@@ -94,7 +101,11 @@ impl Activity {
         self.start
     }
 
-    fn note(&self) {
+    fn sending(&self) {
+        self.last_ms.store(SENDING, Ordering::Relaxed);
+    }
+
+    fn sent(&self) {
         let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Ordering::Relaxed);
     }
@@ -105,8 +116,10 @@ impl Activity {
             return std::future::pending().await;
         };
         loop {
-            let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-            let due = self.start + last + limit;
+            let due = match self.last_ms.load(Ordering::Relaxed) {
+                SENDING => Instant::now() + limit,
+                last_ms => self.start + Duration::from_millis(last_ms) + limit,
+            };
             if due <= Instant::now() {
                 return;
             }
@@ -154,14 +167,15 @@ impl Output {
             let Some(frame) = frame else {
                 continue;
             };
-            activity.note();
             let len = (frame.len() - HEADER_LEN) as u64;
             if len == 0 {
                 return Pumped::Limit;
             }
+            activity.sending();
             if send.write_chunk(frame).await.is_err() {
                 return Pumped::Abandoned;
             }
+            activity.sent();
             pipe.sent += len;
             if *until.borrow() == Until::Drained {
                 pipe.drained(len);
