@@ -8,9 +8,9 @@
 //! quinn's `connect` resolves before the server has judged the client's certificate. A run does not
 //! wait for that, which saves a round trip half; a refusal then shows as the link's loss.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use pki::Expect;
 use proto::{
     codec::{DecodeError, Decoder, EncodeError, encode},
@@ -19,12 +19,16 @@ use proto::{
 };
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::OnceCell;
+use tokio::{io::AsyncReadExt as _, sync::OnceCell};
 
 use crate::{close::CloseCode, transport::Transport};
 
-/// How much is read from a stream at once: a few of quinn's receive batches.
-const READ_CHUNK: usize = 256 << 10;
+/// How much is read from a stream at first: most streams carry a few small frames.
+const FIRST_READ: usize = 4 << 10;
+
+/// How much is read at once from a stream that always has more: a few of quinn's receive batches, so
+/// that bulk data costs few wake-ups.
+const LARGEST_READ: usize = 256 << 10;
 
 /// A connection to a node that proved who it is.
 #[derive(Debug)]
@@ -305,6 +309,9 @@ pub(crate) struct FrameReader {
     recv: RecvStream,
     decoder: Decoder,
     input: Bytes,
+    buffer: BytesMut,
+    /// How much the next read takes at most.
+    size: usize,
 }
 
 impl FrameReader {
@@ -313,6 +320,8 @@ impl FrameReader {
             recv,
             decoder: Decoder::default(),
             input: Bytes::new(),
+            buffer: BytesMut::new(),
+            size: FIRST_READ,
         }
     }
 
@@ -336,14 +345,15 @@ impl FrameReader {
 
     /// Fills `input`; false at the end of the stream.
     async fn read(&mut self) -> Result<bool, ReadFrameError> {
-        match self.recv.read_chunk(READ_CHUNK, true).await {
-            Ok(Some(chunk)) => {
-                self.input = chunk.bytes;
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(source) => Err(ReadFrameError::Stream { source }),
+        self.buffer.reserve(self.size);
+        let mut room = (&mut self.buffer).limit(self.size);
+        let read = self.recv.read_buf(&mut room).await;
+        let len = read.map_err(|source| ReadFrameError::Stream { source })?;
+        if len == self.size {
+            self.size = (self.size * 4).min(LARGEST_READ);
         }
+        self.input = self.buffer.split().freeze();
+        Ok(len > 0)
     }
 
     /// Tells the peer that nothing more will be read.
@@ -359,7 +369,7 @@ pub(crate) enum ReadFrameError {
     #[error("read from the stream")]
     Stream {
         #[source]
-        source: quinn::ReadError,
+        source: io::Error,
     },
     #[error(transparent)]
     Decode(#[from] DecodeError),

@@ -56,6 +56,12 @@ const STREAMS_PER_LINK: u32 = 256;
 /// Connections that may wait to be judged before new ones are sent away.
 const MAX_INCOMING: usize = 512;
 
+/// Bytes kept of a connection that waits to be judged: an honest one sends two packets.
+const INCOMING_BUFFER: u64 = 16 << 10;
+
+/// The same for all that wait.
+const INCOMING_BUFFERS: u64 = 1 << 20;
+
 /// First guess of a round trip. quinn's 333 ms would make the first retransmission wait a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
@@ -120,7 +126,9 @@ impl Transport {
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server
             .transport_config(Arc::new(callee_transport()))
-            .max_incoming(MAX_INCOMING);
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size(INCOMING_BUFFER)
+            .incoming_buffer_size_total(INCOMING_BUFFERS);
         Self::bind(addr, identity, revocation, Some(server))
     }
 

@@ -152,22 +152,14 @@ impl Drive<'_> {
 
     /// Turns what happened into what is shown next.
     fn take(&mut self, progress: Progress) -> Option<(Stream, Bytes)> {
-        let run = self.running.id().to_string();
-        let event = match &progress {
-            Progress::Started(started) => Some(Event::started(run, &self.target, *started)),
-            Progress::Earlier(earlier) => {
-                output::say(&format!(
-                    "{}: this run id was used before; nothing is started, and this is the first result, whose output is not kept",
-                    self.target
-                ));
-                Some(Event::earlier(run, &self.target, *earlier))
-            }
-            Progress::Stdout(bytes) => Some(Event::Stdout(Content::of(bytes))),
-            Progress::Stderr(bytes) => Some(Event::Stderr(Content::of(bytes))),
-            Progress::Over => None,
-        };
+        if let Progress::Earlier(_) = progress {
+            output::say(&format!(
+                "{}: this run id was used before; nothing is started, and this is the first result, whose output is not kept",
+                self.target
+            ));
+        }
         if self.shown == Shown::Ndjson {
-            return event.map(|event| (Stream::Stdout, Bytes::from(event.line())));
+            return self.event(&progress).map(|line| (Stream::Stdout, line));
         }
         let (stream, bytes) = match progress {
             Progress::Stdout(bytes) => (Stream::Stdout, bytes),
@@ -183,6 +175,18 @@ impl Drive<'_> {
             return None;
         }
         Some((stream, bytes))
+    }
+
+    fn event(&self, progress: &Progress) -> Option<Bytes> {
+        let run = self.running.id().to_string();
+        let event = match progress {
+            Progress::Started(started) => Event::started(run, &self.target, *started),
+            Progress::Earlier(earlier) => Event::earlier(run, &self.target, *earlier),
+            Progress::Stdout(bytes) => Event::Stdout(Content::of(bytes)),
+            Progress::Stderr(bytes) => Event::Stderr(Content::of(bytes)),
+            Progress::Over => return None,
+        };
+        Some(Bytes::from(event.line()))
     }
 
     fn acknowledged(&self, acknowledged: &Result<Ended, CancelError>) {
