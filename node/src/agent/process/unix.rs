@@ -38,8 +38,13 @@ mod tests;
 mod tree;
 
 use self::{
-    containment::Means, descendants::Marks, image::Image, leader::Leader, pipes::Pipes,
-    process::Remains, start::Failed,
+    containment::Means,
+    descendants::Marks,
+    image::Image,
+    leader::Leader,
+    pipes::Pipes,
+    process::{MIN_ROUNDS, Remains},
+    start::Failed,
 };
 use super::{Command, Containment, OsCode, SpawnError, Step};
 
@@ -49,7 +54,7 @@ pub use self::process::Process;
 const LOST_LIMIT: Duration = Duration::from_secs(2);
 
 /// The same for what dropped processes left, at the end of the agent.
-const CLOSE_LIMIT: Duration = Duration::from_millis(200);
+const CLOSE_LIMIT: Duration = LOST_LIMIT;
 
 /// Starts programs; made once for an agent, and cheap to clone.
 #[derive(Clone)]
@@ -161,17 +166,19 @@ impl Launcher {
     pub fn kill_lost(&self, runs: &[RunId]) -> Vec<u32> {
         let deadline = Instant::now() + LOST_LIMIT;
         let mut marks: Vec<_> = runs.iter().map(|run| Marks::new(*run)).collect();
-        loop {
-            let left: Vec<u32> = marks
+        let mut left = Vec::new();
+        for round in 0.. {
+            left = marks
                 .iter_mut()
                 .flat_map(|marks| marks.signal(&[Signal::KILL]))
                 .collect();
-            if left.is_empty() || Instant::now() >= deadline {
-                return left;
+            if left.is_empty() || (round >= MIN_ROUNDS && Instant::now() >= deadline) {
+                break;
             }
             tracing::warn!(processes = left.len(), "killed what a lost run had left");
             thread::sleep(Duration::from_millis(5));
         }
+        left
     }
 
     /// Lets what is alive of `tree` live on.

@@ -22,6 +22,9 @@ use fs_err as fs;
 
 use super::start::Group;
 
+/// How the names of agents' groups begin.
+const PREFIX: &str = "mesosync-";
+
 /// Empty groups kept for later runs; more than a few only matter to bursts.
 const MAX_IDLE: usize = 4;
 
@@ -39,6 +42,8 @@ pub(super) struct Groups {
     own: PathBuf,
     /// Where released processes live on, beside `own`.
     released: PathBuf,
+    /// The directory of `own`, locked for as long as this agent lives.
+    _lock: File,
     /// Whether memory can be limited for a group.
     memory: bool,
     made: AtomicU64,
@@ -58,25 +63,28 @@ pub(super) struct Cgroup {
 }
 
 impl Groups {
-    /// Makes the group called `name` beside this process, and kills what an earlier agent left in it.
+    /// Makes the group of the agent of `home` beside this process, and kills what an earlier agent left in it.
     ///
     /// Returns how many processes were left.
-    pub(super) fn open(name: &str) -> io::Result<(Self, usize)> {
+    pub(super) fn open(home: &str) -> io::Result<(Self, usize)> {
+        let name = format!("{PREFIX}{home}");
         let beside = own_directory()?;
-        let mut own = beside.join(name);
+        let mut own = beside.join(&name);
         let released = beside.join(format!("{name}-released"));
         let left = if own.exists() { clear(&own)? } else { 0 };
         if own.exists() {
             // Something in it does not die, which is no reason not to serve.
             own = beside.join(format!("{name}-{}", std::process::id()));
         }
-        fs::create_dir(&own)?;
+        let lock = make_locked(&own)?;
+        remove_abandoned(&beside);
         // Either refusal means that memory cannot be limited here, which `memory` records.
         let _ = fs::write(beside.join("cgroup.subtree_control"), "+memory");
         let memory = fs::write(own.join("cgroup.subtree_control"), "+memory").is_ok();
         let groups = Self {
             own,
             released,
+            _lock: lock,
             memory,
             made: AtomicU64::new(0),
             idle: Mutex::default(),
@@ -87,12 +95,14 @@ impl Groups {
 
     /// Returns an empty group without limits.
     pub(super) fn take(&self) -> io::Result<Cgroup> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        idle.map_or_else(|| self.make(), Ok)
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(group) = idle.pop() {
+            // One that somebody else has removed does not say that it is empty.
+            if !group.is_populated() {
+                return Ok(group);
+            }
+        }
+        self.make()
     }
 
     /// Returns an empty group whose processes may use so many bytes together, if the kernel can.
@@ -122,13 +132,12 @@ impl Groups {
     /// Moves what is alive in `group` to where nothing kills it. What forks faster than it is moved
     /// stays behind, and is killed when the agent starts again.
     pub(super) fn release(&self, group: Cgroup) {
-        match fs::create_dir(&self.released) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => tracing::warn!(%error, "no control group for released processes"),
-        }
         let procs = self.released.join("cgroup.procs");
         for _ in 0..RELEASE_ROUNDS {
+            // Each time: another agent may take it for abandoned while nothing is in it yet.
+            if let Err(error) = fs::create_dir_all(&self.released) {
+                tracing::warn!(%error, "no control group for released processes");
+            }
             let pids = group.pids();
             if pids.is_empty() {
                 return self.give_back(group);
@@ -149,7 +158,7 @@ impl Groups {
     fn make(&self) -> io::Result<Cgroup> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let path = self.own.join(format!("run-{number}"));
-        fs::create_dir(&path)?;
+        fs::create_dir_all(&path)?;
         Cgroup::open(path)
     }
 }
@@ -280,6 +289,39 @@ fn clear(own: &Path) -> io::Result<usize> {
     }
     remove(own);
     Ok(left)
+}
+
+/// Removes the empty groups of agents that died and whose home is not used any more: a group is locked
+/// while its agent lives. Groups that are not empty are left to the next agent of their home.
+fn remove_abandoned(beside: &Path) {
+    let entries = fs::read_dir(beside).into_iter().flatten().flatten();
+    let agents = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    for path in agents.map(|entry| entry.path()) {
+        let Ok(lock) = open(&path, false) else {
+            continue;
+        };
+        let is_abandoned = lock.try_lock().is_ok();
+        if is_abandoned && Cgroup::open(path.clone()).is_ok_and(|group| !group.is_populated()) {
+            remove(&path);
+        }
+    }
+}
+
+/// Makes a directory and locks it, again if another agent took it for abandoned in between.
+fn make_locked(path: &Path) -> io::Result<File> {
+    /// Each is a race lost to another agent that starts at the same moment.
+    const MAX_TRIES: usize = 8;
+    for _ in 0..MAX_TRIES {
+        fs::create_dir_all(path)?;
+        if let Ok(directory) = open(path, false)
+            && directory.try_lock().is_ok()
+            && path.exists()
+        {
+            return Ok(directory);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
 }
 
 /// Returns `path` and the groups below it, outermost first.

@@ -41,7 +41,7 @@ impl Means {
 
     #[cfg(target_os = "linux")]
     fn with_groups(home: &Path) -> Option<Self> {
-        let groups = match Groups::open(&group_name(home)) {
+        let groups = match Groups::open(&id_of(home)) {
             Ok((groups, 0)) => groups,
             Ok((groups, left)) => {
                 tracing::warn!(processes = left, "killed what an earlier agent had left");
@@ -196,18 +196,17 @@ impl Means {
 
 /// The same for each agent with this home, and no other's: a home has one agent at a time.
 #[cfg(target_os = "linux")]
-fn group_name(home: &Path) -> String {
+fn id_of(home: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
 
     use sha2::{Digest as _, Sha256};
 
     let digest = Sha256::digest(home.as_os_str().as_bytes());
-    let id: String = digest
+    digest
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("mesosync-{id}")
+        .collect()
 }
 
 impl fmt::Debug for Means {

@@ -11,7 +11,11 @@ use crate::agent::process::{Exit, TreeEnd};
 /// busy machine needs, and less than a person waits for Ctrl-C.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The same when a [`Process`] is dropped, where the caller's thread stands still meanwhile.
+/// How often it is looked for at least, since on a busy machine one search of the table of processes may
+/// take as long as the limit.
+pub(super) const MIN_ROUNDS: usize = 5;
+
+/// The limit when a [`Process`] is dropped, where the caller's thread stands still meanwhile.
 const DROP_LIMIT: Duration = Duration::from_millis(20);
 
 /// The longest pause between two looks at a tree that is ending.
@@ -98,8 +102,10 @@ impl Process {
         }
         let deadline = Instant::now() + KILL_LIMIT;
         let mut pause = Pause::default();
+        let mut rounds = 0;
         while let Some(pids) = remains.kill() {
-            if Instant::now() >= deadline {
+            rounds += 1;
+            if rounds >= MIN_ROUNDS && Instant::now() >= deadline {
                 return TreeEnd::Unconfirmed { pids };
             }
             tokio::time::sleep(pause.next()).await;

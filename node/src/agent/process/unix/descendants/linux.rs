@@ -14,9 +14,9 @@ use super::Entry;
 /// of the stack limit together, usually 2 MiB.
 const MAX_ENVIRONMENT_LEN: u64 = 8 * 1024 * 1024;
 
-/// How often processes that were born meanwhile are visited; a storm of forks is being stopped by the
-/// visits themselves, and other programs start a few in this time, not always new ones.
-const MAX_ROUNDS: usize = 1000;
+/// How often those are visited that were born meanwhile. Visiting a few takes less time than a fork, so
+/// nobody is quick enough to be missed that often; and on a busy machine others are born all the time.
+const MAX_ROUNDS: usize = 16;
 
 /// Calls `visit` with each process, some of them twice.
 pub(super) fn visit(mut visit: impl FnMut(Entry)) {

@@ -69,12 +69,47 @@ async fn an_agent_kills_what_its_dead_predecessor_left() {
     }
     let process = predecessor.spawn(&command).unwrap();
     eventually("all run", || marked(command.run).len() == 3).await;
+    let directory = predecessor.shared.means.group_directory();
     std::mem::forget((predecessor, process)); // as if it had been killed
 
     let successor = Launcher::open(home.path(), Containment::Cgroup).unwrap();
 
     assert_eq!(marked(command.run), Vec::<u32>::new());
     assert_eq!(successor.containment(), Containment::Cgroup);
+    assert_eq!(successor.shared.means.group_directory(), directory);
+}
+
+#[test]
+fn empty_groups_of_dead_agents_are_removed_and_those_of_living_ones_are_not() {
+    let [dead, living, new] = [(); 3].map(|()| TempDir::new().unwrap());
+    let open = |home: &TempDir| Launcher::open(home.path(), Containment::Cgroup).unwrap();
+    let living = open(&living);
+    let Some(kept) = living.shared.means.group_directory() else {
+        return; // There are no control groups here.
+    };
+    let abandoned = {
+        let dead = open(&dead);
+        dead.shared.means.group_directory().unwrap()
+    };
+    fs_err::create_dir_all(abandoned.join("run-0")).unwrap();
+
+    let _new = open(&new);
+
+    assert!(!abandoned.exists());
+    assert!(kept.join("run-0").exists());
+}
+
+#[tokio::test]
+async fn groups_that_somebody_else_removed_are_made_again() {
+    let agent = Agent::best();
+    if let Some(directory) = agent.launcher.shared.means.group_directory() {
+        fs_err::remove_dir(directory.join("run-0")).unwrap();
+        fs_err::remove_dir(directory).unwrap();
+    }
+
+    let (exit, _) = agent.run(&command(["true"])).await;
+
+    assert_eq!(exit, Exit::Code(0));
 }
 
 #[test]
