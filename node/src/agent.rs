@@ -216,7 +216,7 @@ impl Agent {
             tasks,
         } = self;
         for id in lost {
-            run::keep_lost(&shared, id).await;
+            run::keep_lost(&shared, id);
         }
         let announcer = announcement.and_then(announce);
         let router = router::serve(&transport, &shared);

@@ -240,16 +240,13 @@ impl Ledger {
     ///
     /// # Panics
     /// If `outcome` is longer.
-    pub async fn ended(&self, id: RunId, outcome: &[u8], now: SystemTime) -> io::Result<()> {
-        let written = {
-            let mut index = self.lock();
-            if let Some(entry) = index.memory.entries.get_mut(&id) {
-                entry.state = State::Ended(outcome.into());
-            }
-            let record = Record::ended(id, now, outcome);
-            index.log.append(&record, Durability::Written)?
-        };
-        written.await
+    pub fn ended(&self, id: RunId, outcome: &[u8], now: SystemTime) -> io::Result<()> {
+        let mut index = self.lock();
+        if let Some(entry) = index.memory.entries.get_mut(&id) {
+            entry.state = State::Ended(outcome.into());
+        }
+        let record = Record::ended(id, now, outcome);
+        index.log.append(&record, Durability::Written).map(drop)
     }
 
     /// Returns what is on record of an id.
@@ -308,7 +305,7 @@ impl Index {
         }
         // Two records an entry are usual; beyond twice that the file is mostly past.
         if full || log.records() > 4 * memory.max_entries {
-            log.rewrite(memory.records()).map_err(AcceptError::Write)?;
+            log.rewrite(&memory.records()).map_err(AcceptError::Write)?;
         }
         Ok(())
     }

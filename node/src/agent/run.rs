@@ -38,7 +38,7 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Shared) 
             Ok(process) => conduct(stream, process, place, &request, shared).await,
             Err(failure) => {
                 tracing::info!(run = %request.id, "run not started");
-                keep(shared, request.id, Kept::NotStarted).await;
+                keep(shared, request.id, &Kept::NotStarted);
                 drop(place);
                 stream.finish(Frame::Refused(Refusal::Start(failure))).await;
             }
@@ -148,20 +148,16 @@ const fn lost() -> Ended {
 
 /// Writes how a run ended. A failure is logged: the caller hears the truth all the same, and a
 /// later retry hears that the result was lost.
-async fn keep(shared: &Shared, id: RunId, kept: Kept) {
-    if let Err(error) = shared
-        .ledger
-        .ended(id, &kept.write(), SystemTime::now())
-        .await
-    {
+fn keep(shared: &Shared, id: RunId, kept: &Kept) {
+    if let Err(error) = shared.ledger.ended(id, &kept.write(), SystemTime::now()) {
         let error = &error as &dyn std::error::Error;
         tracing::error!(run = %id, error, "the end of a run could not be recorded");
     }
 }
 
 /// Writes that a run was lost with the agent that conducted it.
-pub(super) async fn keep_lost(shared: &Shared, id: RunId) {
-    keep(shared, id, Kept::Ended(lost())).await;
+pub(super) fn keep_lost(shared: &Shared, id: RunId) {
+    keep(shared, id, &Kept::Ended(lost()));
 }
 
 fn refusal(error: &AcceptError) -> Refusal {

@@ -1,10 +1,16 @@
-//! The file of the ledger: reading it at the start, and one thread that writes it.
+//! The file of the ledger: reading it at the start, appending to it, and one thread that syncs it.
 //!
-//! Owns durability and nothing of the meaning. Records that arrive together share one sync; the file
-//! grows by blocks of zeros that are synced beforehand, so that a sync writes data and no metadata.
+//! Owns durability and nothing of the meaning. A record is written at once by whoever has it, which
+//! costs microseconds; a sync may take milliseconds, so it happens on a thread of its own, and records
+//! that wait together share one. The file grows by blocks of zeros, so that most syncs write data and
+//! no metadata.
+//!
+//! Why each acceptance is synced by itself, and not ten seconds' worth in advance with a mark that
+//! closes the past after a power cut: the mark would stop a *replayed* request, but not an honest
+//! *retry*, which bears the same id and a fresh time of issue.
 //!
 //! **Invariant:** when [`Written`] resolves well for [`Durability::Synced`], the record survives a
-//! power cut. After a write or sync that failed, nothing is ever said to be written again.
+//! power cut. After a sync that failed, nothing is ever said to be written again.
 
 use std::{
     fs::TryLockError,
@@ -12,7 +18,11 @@ use std::{
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     task::{Context, Poll},
     thread,
 };
@@ -22,14 +32,15 @@ use tokio::sync::oneshot;
 
 use super::record::{LEN, Place, Record};
 
-/// Records between two syncs at most, so that a power cut can damage only so many at the end.
-const MAX_UNSYNCED: usize = 256;
+/// Records at the end of the file that a power cut can damage: the ends of all runs that may be in
+/// progress, and the acceptances that wait for one sync.
+const MAX_UNSYNCED: usize = 4096;
 
-/// Records waiting for the writer. More runs than may be in progress cannot wait.
+/// Acceptances waiting for a sync. More runs than may be in progress cannot wait.
 const QUEUE: usize = 4096;
 
-/// Records in a block of zeros by which the file grows: 192 KiB.
-const BLOCK: usize = 1024;
+/// Records in a block of zeros by which the file grows: 48 KiB.
+const BLOCK: usize = 256;
 
 /// The longest file that is read: a million records. Rewriting keeps it far below.
 const MAX_FILE: u64 = 1 << 28;
@@ -69,35 +80,36 @@ pub(super) struct Opened {
     pub(super) records: Vec<Record>,
     /// Whether the end of the file was half written.
     pub(super) torn: bool,
-    count: usize,
-    writer: Writer,
+    log: Log,
 }
 
 impl Opened {
-    /// Starts the writer. Where the file is torn, or much of it is past, `records` take its place
+    /// Makes the log ready. Where the file is torn, or much of it is past, `records` take its place
     /// first.
     pub(super) fn start(mut self, records: &[Record]) -> Result<Log, OpenLedgerError> {
-        let io = |source| OpenLedgerError::Io { source };
-        if self.torn || self.count > records.len() + BLOCK {
-            self.writer.rewrite(records).map_err(io)?;
-            self.count = records.len();
+        if self.torn || self.log.records > records.len() + BLOCK {
+            let rewritten = self.log.rewrite(records);
+            rewritten.map_err(|source| OpenLedgerError::Io { source })?;
         }
-        let (queue, jobs) = sync_channel(QUEUE);
-        let thread = thread::Builder::new().name("ledger".into());
-        let writer = self.writer;
-        thread.spawn(move || writer.run(&jobs)).map_err(io)?;
-        Ok(Log {
-            queue,
-            records: self.count,
-        })
+        Ok(self.log)
     }
 }
 
-/// The way to the writer.
+/// The open file, and the way to the thread that syncs it.
 #[derive(Debug)]
 pub(super) struct Log {
-    queue: SyncSender<Job>,
+    file: Arc<File>,
+    path: PathBuf,
     records: usize,
+    /// Where the next record goes.
+    end: u64,
+    /// Up to where the file is known to hold zeros.
+    allocated: u64,
+    queue: SyncSender<Job>,
+    /// A sync failed: what is on disk is not known any more.
+    broken: Arc<AtomicBool>,
+    /// Held as long as anything can be written.
+    _lock: File,
 }
 
 /// What must be true when a write is reported as done.
@@ -109,39 +121,37 @@ pub(super) enum Durability {
     Written,
 }
 
+/// A file to be synced, and who waits for it.
 #[derive(Debug)]
 struct Job {
-    work: Work,
+    file: Arc<File>,
     done: oneshot::Sender<io::Result<()>>,
-}
-
-#[derive(Debug)]
-enum Work {
-    Append {
-        bytes: Box<[u8; LEN]>,
-        durability: Durability,
-    },
-    Rewrite {
-        records: Vec<Record>,
-    },
 }
 
 /// Resolves when a record is where it should be.
 #[derive(Debug)]
-pub(super) struct Written(oneshot::Receiver<io::Result<()>>);
+pub(super) enum Written {
+    /// It is.
+    Now,
+    /// It is synced with others.
+    Soon(oneshot::Receiver<io::Result<()>>),
+}
 
 impl Future for Written {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0)
-            .poll(cx)
-            .map(|done| done.unwrap_or_else(|_| Err(gone())))
+        match &mut *self {
+            Self::Now => Poll::Ready(Ok(())),
+            Self::Soon(done) => Pin::new(done)
+                .poll(cx)
+                .map(|done| done.unwrap_or_else(|_| Err(broken()))),
+        }
     }
 }
 
-fn gone() -> io::Error {
-    io::Error::other("the ledger's writer has ended; restart the agent")
+fn broken() -> io::Error {
+    io::Error::other("an earlier write of the record failed; restart the agent")
 }
 
 impl Log {
@@ -152,20 +162,27 @@ impl Log {
         let file = open(&path).map_err(io)?;
         let scan = Scan::read(&file, &path)?;
         let end = (scan.places * LEN) as u64;
-        let writer = Writer {
-            file,
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let (queue, jobs) = sync_channel(QUEUE);
+        let thread = thread::Builder::new().name("ledger".into());
+        let of_thread = Arc::clone(&is_broken);
+        thread
+            .spawn(move || sync_all(&jobs, &of_thread))
+            .map_err(io)?;
+        let log = Self {
+            file: Arc::new(file),
             path,
+            records: scan.records.len(),
             end,
             allocated: end,
-            unsynced: 0,
-            broken: false,
+            queue,
+            broken: is_broken,
             _lock: lock,
         };
         Ok(Opened {
-            count: scan.records.len(),
             records: scan.records,
             torn: scan.torn,
-            writer,
+            log,
         })
     }
 
@@ -174,30 +191,98 @@ impl Log {
         self.records
     }
 
-    /// Queues a record.
+    /// Writes a record, and has it synced where that is wanted.
+    ///
+    /// # Errors
+    /// It is not written, and nothing of it counts.
     pub(super) fn append(
         &mut self,
         record: &Record,
         durability: Durability,
     ) -> io::Result<Written> {
-        let bytes = Box::new(record.write());
-        let written = self.send(Work::Append { bytes, durability })?;
+        self.check()?;
+        self.allocate()?;
+        self.file.file().write_all_at(&record.write(), self.end)?;
+        self.end += LEN as u64;
         self.records += 1;
-        Ok(written)
+        match durability {
+            Durability::Written => Ok(Written::Now),
+            Durability::Synced => self.sync(),
+        }
     }
 
-    /// Queues putting `records` in the place of the whole file.
-    pub(super) fn rewrite(&mut self, records: Vec<Record>) -> io::Result<Written> {
-        self.records = records.len();
-        self.send(Work::Rewrite { records })
-    }
-
-    fn send(&self, work: Work) -> io::Result<Written> {
+    fn sync(&self) -> io::Result<Written> {
         let (done, written) = oneshot::channel();
-        match self.queue.try_send(Job { work, done }) {
-            Ok(()) => Ok(Written(written)),
-            Err(TrySendError::Full(_)) => Err(io::Error::other("the ledger is overloaded")),
-            Err(TrySendError::Disconnected(_)) => Err(gone()),
+        let file = Arc::clone(&self.file);
+        match self.queue.try_send(Job { file, done }) {
+            Ok(()) => Ok(Written::Soon(written)),
+            Err(TrySendError::Full(_)) => Err(io::Error::other("too many runs begin at once")),
+            Err(TrySendError::Disconnected(_)) => Err(broken()),
+        }
+    }
+
+    /// Makes room for one more record. A full disk shows here, before anything of the record is
+    /// written.
+    fn allocate(&mut self) -> io::Result<()> {
+        if self.end + LEN as u64 > self.allocated {
+            let zeros = [0; BLOCK * LEN];
+            self.file.file().write_all_at(&zeros, self.allocated)?;
+            self.allocated += zeros.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts `records` in the place of the whole file: writes beside, syncs, and renames, so that
+    /// either file is whole at any moment. Takes as long as the disk takes for all of it.
+    pub(super) fn rewrite(&mut self, records: &[Record]) -> io::Result<()> {
+        self.check()?;
+        let beside = self.path.with_extension("new");
+        let file = open(&beside)?;
+        file.set_len(0)?;
+        let mut bytes: Vec<u8> = records.iter().flat_map(Record::write).collect();
+        let end = bytes.len() as u64;
+        bytes.resize(bytes.len() + BLOCK * LEN, 0);
+        file.file().write_all_at(&bytes, 0)?;
+        file.sync_all()?;
+        fs_err::rename(&beside, &self.path)?;
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+            self.broken.store(true, Ordering::Release);
+            return Err(error);
+        }
+        self.file = Arc::new(file);
+        self.records = records.len();
+        self.end = end;
+        self.allocated = bytes.len() as u64;
+        Ok(())
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.broken.load(Ordering::Acquire) {
+            true => Err(broken()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Syncs for all who wait at once, until nobody can ask any more.
+fn sync_all(jobs: &Receiver<Job>, is_broken: &AtomicBool) {
+    while let Ok(first) = jobs.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(jobs.try_iter());
+        // Jobs of a file that was replaced meanwhile come first, and are synced by themselves.
+        for together in waiting.chunk_by(|one, next| Arc::ptr_eq(&one.file, &next.file)) {
+            if together[0].file.sync_data().is_err() {
+                is_broken.store(true, Ordering::Release);
+            }
+        }
+        for job in waiting {
+            let done = match is_broken.load(Ordering::Acquire) {
+                true => Err(broken()),
+                false => Ok(()),
+            };
+            // Whoever asked may have been cancelled; the record stands all the same.
+            let _ = job.done.send(done);
         }
     }
 }
@@ -259,142 +344,5 @@ impl Scan {
                 torn,
             }),
         }
-    }
-}
-
-/// The one that writes.
-struct Writer {
-    file: File,
-    path: PathBuf,
-    /// Where the next record goes.
-    end: u64,
-    /// Up to where the file is known to be zeros on disk.
-    allocated: u64,
-    /// Records since the last sync.
-    unsynced: usize,
-    /// A write failed: what is on disk is not known any more.
-    broken: bool,
-    /// Held as long as anything can be written.
-    _lock: File,
-}
-
-impl Writer {
-    /// Works until nobody can ask any more.
-    fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
-            while batch.len() < MAX_UNSYNCED
-                && let Ok(next) = jobs.try_recv()
-            {
-                batch.push(next);
-            }
-            self.work(batch);
-        }
-    }
-
-    /// Appends what comes between two rewrites together.
-    fn work(&mut self, batch: Vec<Job>) {
-        let mut waiting = Vec::new();
-        let mut bytes = Vec::new();
-        let mut wanted = Durability::Written;
-        for Job { work, done } in batch {
-            match work {
-                Work::Append {
-                    bytes: record,
-                    durability,
-                } => {
-                    bytes.extend_from_slice(record.as_slice());
-                    waiting.push(done);
-                    if durability == Durability::Synced {
-                        wanted = durability;
-                    }
-                }
-                Work::Rewrite { records } => {
-                    let written = self.append(&bytes, wanted);
-                    answer(waiting.drain(..), &written);
-                    bytes.clear();
-                    answer(std::iter::once(done), &self.rewrite(&records));
-                }
-            }
-        }
-        if !waiting.is_empty() {
-            let written = self.append(&bytes, wanted);
-            answer(waiting.into_iter(), &written);
-        }
-    }
-
-    fn append(&mut self, bytes: &[u8], wanted: Durability) -> io::Result<()> {
-        self.check()?;
-        self.allocate(bytes.len() as u64)?;
-        self.unsynced += bytes.len() / LEN;
-        let sync = wanted == Durability::Synced || self.unsynced >= MAX_UNSYNCED;
-        let written = self.file.file().write_all_at(bytes, self.end);
-        let written = written.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) });
-        if written.is_err() {
-            self.broken = true;
-        } else if sync {
-            self.unsynced = 0;
-        }
-        self.end += bytes.len() as u64;
-        written
-    }
-
-    /// Makes room for `len` more bytes. A full disk shows here, before anything of a record is
-    /// written, and is no lasting fault.
-    fn allocate(&mut self, len: u64) -> io::Result<()> {
-        while self.end + len > self.allocated {
-            let zeros = vec![0; BLOCK * LEN];
-            self.file.file().write_all_at(&zeros, self.allocated)?;
-            self.file.sync_all()?;
-            self.allocated += zeros.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Writes beside, syncs, and renames: either file is whole at any moment.
-    fn rewrite(&mut self, records: &[Record]) -> io::Result<()> {
-        self.check()?;
-        let beside = self.path.with_extension("new");
-        let file = open(&beside)?;
-        file.set_len(0)?;
-        let mut bytes: Vec<u8> = records.iter().flat_map(Record::write).collect();
-        let end = bytes.len() as u64;
-        bytes.resize(bytes.len() + BLOCK * LEN, 0);
-        file.file().write_all_at(&bytes, 0)?;
-        file.sync_all()?;
-        fs_err::rename(&beside, &self.path)?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-            self.broken = true;
-            return Err(error);
-        }
-        self.file = file;
-        self.end = end;
-        self.allocated = bytes.len() as u64;
-        self.unsynced = 0;
-        Ok(())
-    }
-
-    fn check(&self) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::other(
-                "an earlier write failed; restart the agent",
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn answer(
-    waiting: impl Iterator<Item = oneshot::Sender<io::Result<()>>>,
-    written: &io::Result<()>,
-) {
-    for done in waiting {
-        let written = match written {
-            Ok(()) => Ok(()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        // Whoever asked may have been cancelled; the record stands all the same.
-        let _ = done.send(written);
     }
 }

@@ -76,7 +76,7 @@ async fn an_end_is_kept_across_a_restart() {
     let (ledger, _) = open(&home, noon());
     let id = asked(1, noon()).id;
     assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
-    ledger.ended(id, b"exit 3", noon()).await.expect("written");
+    ledger.ended(id, b"exit 3", noon()).expect("written");
 
     let (ledger, recovered) = reopen(&home, ledger, noon());
 
@@ -214,7 +214,6 @@ async fn a_full_ledger_refuses_until_something_may_be_forgotten() {
     }
     ledger
         .ended(asked(1, noon()).id, b"", noon())
-        .await
         .expect("written");
     assert!(matches!(
         ledger.accept(&asked(3, noon()), noon()).await,
@@ -273,7 +272,7 @@ async fn a_power_cut_within_the_last_record_loses_only_that_and_closes_the_past(
 async fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
     let home = home();
     let (ledger, _) = open(&home, noon());
-    let many: Vec<Accept> = (0..1000).map(|n| asked(n, noon())).collect();
+    let many: Vec<Accept> = (0..6000).map(|n| asked(n, noon())).collect();
     let judged = many.iter().map(|one| ledger.accept(one, noon()));
     assert!(
         libp2p::futures::future::join_all(judged)
@@ -290,7 +289,9 @@ async fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
         .write_all_at(b"x", 100 * LEN as u64 + 5)
         .expect("written");
 
-    let error = opened(&home, noon()).expect_err("a damaged ledger was opened");
+    let error = opened(&home, noon())
+        .map(drop)
+        .expect_err("a damaged ledger was opened");
 
     assert!(matches!(error, OpenLedgerError::Damaged { offset, .. } if offset == 100 * LEN as u64));
 }
@@ -317,7 +318,7 @@ async fn when_the_record_cannot_be_written_nothing_is_accepted() {
     let judged = ledger.accept(&asked(1, noon()), noon()).await;
     assert!(matches!(judged, Err(AcceptError::Write(_))), "{judged:?}");
     let again = ledger.accept(&asked(1, noon()), noon()).await;
-    assert!(matches!(again, Err(AcceptError::GivenUp)), "{again:?}");
+    assert!(matches!(again, Err(AcceptError::Write(_))), "{again:?}");
 }
 
 #[tokio::test]
@@ -328,7 +329,7 @@ async fn the_file_shrinks_when_most_of_it_is_past() {
         let now = noon() + 12 * MINUTE * id;
         let one = asked(id.into(), now);
         assert!(is_new(&ledger.accept(&one, now).await));
-        ledger.ended(one.id, b"ok", now).await.expect("written");
+        ledger.ended(one.id, b"ok", now).expect("written");
     }
 
     let used = fs_err::read(home.path().join("ledger")).expect("readable");

@@ -128,9 +128,9 @@ pub(super) async fn conduct(
         };
         let cause = run.wait_for_cause(&mut pump, input, abandoned).await;
         let ended = run.end(cause, &mut pump).await;
+        keep(shared, request.id, &Kept::Ended(ended.clone()));
         run.place.ended(&ended);
-        let keeping = keep(shared, request.id, Kept::Ended(ended.clone()));
-        let ((), complete) = tokio::join!(keeping, run.drain(&ended, &mut pump, &until));
+        let complete = run.drain(&ended, &mut pump, &until).await;
         (ended, complete)
     };
     if matches!(ended.tree, Tree::Left { .. }) {
