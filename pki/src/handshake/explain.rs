@@ -42,6 +42,7 @@ fn read(said: &str) -> Option<VerifyError> {
     Some(match said {
         "UnknownIssuer" => VerifyError::ForeignAuthority,
         "Revoked" => VerifyError::Revoked,
+        "BadSignature" => VerifyError::OtherKey,
         _ if said.starts_with("certificate expired: ") => VerifyError::Expired {
             now: next()?,
             not_after: next()?,

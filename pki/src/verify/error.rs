@@ -86,6 +86,9 @@ pub enum VerifyError {
     /// The revocation list in force is that of another CA.
     #[error("the revocation list in force is that of another mesh")]
     ForeignCrl,
+    /// The peer cannot sign with the key in its certificate: it has a copy of the certificate alone.
+    #[error("the peer does not hold the key of its certificate")]
+    OtherKey,
     /// The certificate does not allow its holder to be at that end of a connection.
     #[error("the peer's certificate is not for {}", match .0 { Usage::Client => "dialling (client authentication)", Usage::Server => "being dialled (server authentication)" })]
     WrongUsage(Usage),
@@ -161,6 +164,7 @@ impl VerifyError {
         Some(match error.clone() {
             CertificateError::UnknownIssuer => Self::ForeignAuthority,
             CertificateError::Revoked => Self::Revoked,
+            CertificateError::BadSignature => Self::OtherKey,
             CertificateError::ExpiredContext { time, not_after } => Self::Expired {
                 not_after: dated(not_after),
                 now: dated(time),
@@ -229,6 +233,7 @@ impl From<VerifyError> for rustls::Error {
         Self::InvalidCertificate(match error {
             VerifyError::ForeignAuthority => C::UnknownIssuer,
             VerifyError::Revoked => C::Revoked,
+            VerifyError::OtherKey => C::BadSignature,
             VerifyError::Expired { not_after, now } => C::ExpiredContext {
                 time: unix(now),
                 not_after: unix(not_after),

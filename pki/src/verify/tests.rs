@@ -412,6 +412,7 @@ pub(crate) fn reasons() -> Vec<VerifyError> {
             now: NOW,
         },
         VerifyError::Revoked,
+        VerifyError::OtherKey,
         VerifyError::StaleCrl {
             next_update,
             now: NOW,
