@@ -30,6 +30,9 @@ const FIRST_READ: usize = 4 << 10;
 /// that bulk data costs few wake-ups.
 const LARGEST_READ: usize = 256 << 10;
 
+/// How long a node that was let in may take to introduce itself, which takes half a round trip.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
 /// A connection to a node that proved who it is.
 #[derive(Debug)]
 pub struct Link {
@@ -86,7 +89,7 @@ impl Link {
     /// Waits for the peer's hello, which proves that it accepted this node.
     ///
     /// # Errors
-    /// The peer closed the link instead, or does not follow the protocol.
+    /// The peer closed the link instead, stays mute, or does not follow the protocol.
     ///
     /// # Cancel safety
     /// The hello is not lost if the first byte of it was not read; call it once per link.
@@ -94,24 +97,27 @@ impl Link {
         let addr = self.remote_address();
         self.hello
             .get_or_try_init(async || {
-                let recv = self.connection.accept_uni().await;
-                let recv = recv.map_err(|error| DialError::of(addr, error))?;
-                let mut frames = FrameReader::new(recv);
-                match frames.next().await {
-                    Ok(Some(Frame::Hello(hello))) => Ok(hello),
-                    Ok(_) => Err(DialError::NoHello { addr }),
-                    Err(ReadFrameError::Stream { .. }) => {
-                        Err(match self.connection.close_reason() {
-                            Some(error) => DialError::of(addr, error),
-                            None => DialError::NoHello { addr },
-                        })
-                    }
-                    Err(ReadFrameError::Decode(_) | ReadFrameError::CutShort) => {
-                        Err(DialError::NoHello { addr })
-                    }
-                }
+                let hello = tokio::time::timeout(HELLO_LIMIT, self.read_hello(addr)).await;
+                hello.unwrap_or(Err(DialError::NoHello { addr }))
             })
             .await
+    }
+
+    async fn read_hello(&self, addr: SocketAddr) -> Result<Hello, DialError> {
+        let recv = self.connection.accept_uni().await;
+        let recv = recv.map_err(|error| DialError::of(addr, error))?;
+        let mut frames = FrameReader::new(recv);
+        match frames.next().await {
+            Ok(Some(Frame::Hello(hello))) => Ok(hello),
+            Ok(_) => Err(DialError::NoHello { addr }),
+            Err(ReadFrameError::Stream { .. }) => Err(match self.connection.close_reason() {
+                Some(error) => DialError::of(addr, error),
+                None => DialError::NoHello { addr },
+            }),
+            Err(ReadFrameError::Decode(_) | ReadFrameError::CutShort) => {
+                Err(DialError::NoHello { addr })
+            }
+        }
     }
 
     /// Opens a stream.
@@ -207,13 +213,12 @@ pub enum DialError {
         addr: SocketAddr,
     },
     /// The link was closed for another reason.
-    #[error("the link to {addr} was closed")]
+    #[error("the link to {addr} was closed: {why}")]
     Closed {
         /// Where.
         addr: SocketAddr,
-        /// The reason.
-        #[source]
-        source: ConnectionError,
+        /// The reason, escaped: some of it may be the peer's words.
+        why: String,
     },
 }
 
@@ -228,10 +233,7 @@ impl DialError {
                     addr,
                     why: explain(&local.reason),
                 },
-                None => Self::Closed {
-                    addr,
-                    source: error,
-                },
+                None => Self::closed(addr, &error),
             },
             ConnectionError::ConnectionClosed(ref remote) => match alert(remote.error_code) {
                 Some(NO_APPLICATION_PROTOCOL) => Self::Version { addr },
@@ -241,10 +243,7 @@ impl DialError {
                     let why = pki::explain_refusal(&said).unwrap_or_else(|| meaning(alert).into());
                     Self::Refused { addr, why }
                 }
-                None => Self::Closed {
-                    addr,
-                    source: error,
-                },
+                None => Self::closed(addr, &error),
             },
             ConnectionError::ApplicationClosed(ref remote)
                 if CloseCode::of_number(remote.error_code) == Some(CloseCode::Stopping) =>
@@ -254,11 +253,13 @@ impl DialError {
             ConnectionError::ApplicationClosed(_)
             | ConnectionError::Reset
             | ConnectionError::LocallyClosed
-            | ConnectionError::CidsExhausted => Self::Closed {
-                addr,
-                source: error,
-            },
+            | ConnectionError::CidsExhausted => Self::closed(addr, &error),
         }
+    }
+
+    fn closed(addr: SocketAddr, error: &ConnectionError) -> Self {
+        let why = proto::text::escaped(&error.to_string());
+        Self::Closed { addr, why }
     }
 
     /// Tells how much this error explains: of several dials that failed, the most telling one is
@@ -273,6 +274,38 @@ impl DialError {
         }
     }
 }
+
+/// Returns why an accepted connection never became a link, in one line for the log.
+pub(crate) fn why_not_accepted(error: &ConnectionError) -> String {
+    let (code, said) = match error {
+        ConnectionError::TransportError(local) => (alert(local.code), explain(&local.reason)),
+        ConnectionError::ConnectionClosed(remote) => {
+            let said = String::from_utf8_lossy(&remote.reason);
+            let refused = format!("the peer refuses this node: {}", explain(&said));
+            return refused;
+        }
+        ConnectionError::VersionMismatch
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => (None, proto::text::escaped(&error.to_string())),
+    };
+    match code {
+        Some(PROTOCOL_VERSION) => "the peer does not speak TLS 1.3".into(),
+        Some(CERTIFICATE_REQUIRED) => "the peer presented no certificate".into(),
+        Some(NO_APPLICATION_PROTOCOL) => {
+            "the peer speaks another version of the protocol; update the older end".into()
+        }
+        Some(_) | None => said,
+    }
+}
+
+/// The TLS alert of a peer that shares no version of TLS (RFC 8446 §6.2).
+const PROTOCOL_VERSION: u8 = 70;
+
+/// The TLS alert of a server whose client shows no certificate (RFC 8446 §6.2).
+const CERTIFICATE_REQUIRED: u8 = 116;
 
 /// The TLS alert of a peer that shares no application protocol (RFC 7301 §3.2).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
@@ -298,7 +331,7 @@ const fn meaning(alert: u8) -> &'static str {
         45 => "it is expired, or not yet valid by the clock there; compare the clocks",
         48 => "it is of another mesh",
         49 => "its role may not do that",
-        116 => "none was shown",
+        CERTIFICATE_REQUIRED => "none was shown",
         _ => "the handshake failed",
     }
 }

@@ -5,7 +5,7 @@
 //! network that may lie; a wrong one costs a handshake and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashSet, btree_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     fmt::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
@@ -249,7 +249,8 @@ struct Race<'a> {
     expect: Expect,
     looking: FuturesUnordered<BoxFuture<'a, Result<(), LookUpError>>>,
     candidates: mpsc::Receiver<Candidate>,
-    seen: HashSet<SocketAddr>,
+    /// Every address that was dialled, and who knew it.
+    seen: HashMap<SocketAddr, Candidate>,
     dials: JoinSet<(Candidate, Result<Link, DialError>)>,
     tried: Vec<(Candidate, DialError)>,
     blind: Vec<LookUpError>,
@@ -277,7 +278,7 @@ impl<'a> Race<'a> {
             expect,
             looking,
             candidates,
-            seen: HashSet::new(),
+            seen: HashMap::new(),
             dials: JoinSet::new(),
             tried: Vec::new(),
             blind: Vec::new(),
@@ -314,9 +315,10 @@ impl<'a> Race<'a> {
     }
 
     fn dial(&mut self, candidate: Candidate) {
-        if self.seen.len() >= MAX_ADDRESSES || !self.seen.insert(candidate.addr) {
+        if self.seen.len() >= MAX_ADDRESSES || self.seen.contains_key(&candidate.addr) {
             return;
         }
+        self.seen.insert(candidate.addr, candidate);
         let transport = self.transport.clone();
         let expect = self.expect.clone();
         self.dials.spawn(async move {
@@ -328,6 +330,14 @@ impl<'a> Race<'a> {
     }
 
     fn lost(mut self, name: NodeName, window: Duration, lan: Lan) -> Unreachable {
+        for (from, _) in &self.tried {
+            self.seen.remove(&from.addr);
+        }
+        let unanswered = self
+            .seen
+            .drain()
+            .map(|(addr, from)| (from, DialError::NoAnswer { addr }));
+        self.tried.extend(unanswered);
         Unreachable {
             name,
             window,

@@ -50,6 +50,9 @@ const CALLEE_STREAM_WINDOW: u32 = 512 << 10;
 /// The same for all streams of a link.
 const CALLEE_LINK_WINDOW: u32 = 2 << 20;
 
+/// The only version of QUIC that is spoken (RFC 9000 §15). quinn would take its drafts, too.
+const QUIC: u32 = 1;
+
 /// Streams that one controller may have open at an agent at once: runs, and cancellations of them.
 const STREAMS_PER_LINK: u32 = 256;
 
@@ -147,7 +150,8 @@ impl Transport {
         client.transport_config(Arc::new(caller_transport()));
         let endpoint = socket(addr)
             .and_then(|socket| {
-                let config = EndpointConfig::default();
+                let mut config = EndpointConfig::default();
+                config.supported_versions(vec![QUIC]);
                 quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
             })
             .map_err(|source| BindError::Socket { addr, source })?;

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use super::{Shared, run, runs::CancelRequest};
 use crate::{
     close::CloseCode,
-    link::{FrameReader, ReadFrameError, peer_of, send_frame},
+    link::{FrameReader, ReadFrameError, peer_of, send_frame, why_not_accepted},
     transport::Transport,
 };
 
@@ -74,7 +74,7 @@ async fn serve_link(incoming: Incoming, shared: Arc<Shared>) {
     let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::warn!(%remote, error = &error as &dyn std::error::Error, "a link was refused");
+            tracing::warn!(%remote, why = %why_not_accepted(&error), "a link was refused");
             return;
         }
         Err(_) => {
