@@ -49,7 +49,7 @@ pub struct Global {
     identity: Option<PathBuf>,
     /// An address at which an agent answers, besides where discovery finds it. May be repeated.
     #[arg(long, global = true, value_name = "NAME=IP:PORT", env = "MESOSYNC_ADDRESSES", value_delimiter = ',', value_parser = setup::address)]
-    address: Vec<(NodeName, SocketAddr)>,
+    address: Vec<Option<(NodeName, SocketAddr)>>,
     /// Whether to look for agents on the LAN (default: true).
     #[arg(long, global = true, value_name = "BOOL", env = "MESOSYNC_MDNS")]
     mdns: Option<bool>,

@@ -12,11 +12,13 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use node::{
     capabilities::AskError,
     discovery::{LookUpError, Mechanism, fixed::KnownAddress},
+    link::DialError,
     links::{Found, Links},
     transport::BindError,
 };
 use pki::{Identity, Revocation};
 use proto::{capability::Capabilities, frame::Hello, id::NodeName};
+use tokio::task::JoinSet;
 
 pub use node::links::{Lan, Unreachable};
 
@@ -100,14 +102,19 @@ impl Orchestrator {
     /// Lists the agents that answer within `window`.
     pub async fn agents(&self, window: Duration) -> (BTreeMap<NodeName, Answer>, Vec<LookUpError>) {
         let (found, blind) = self.links.all(window).await;
-        let mut answers = BTreeMap::new();
+        let mut introductions = JoinSet::new();
         for (name, found) in found {
-            match found.link.hello().await.cloned() {
-                Ok(hello) => drop(answers.insert(name, Answer { found, hello })),
-                Err(error) => {
+            introductions.spawn(async move { (name, introduced(found, window).await) });
+        }
+        let mut answers = BTreeMap::new();
+        while let Some(ended) = introductions.join_next().await {
+            match ended {
+                Ok((name, Ok(answer))) => drop(answers.insert(name, answer)),
+                Ok((name, Err(error))) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(agent = %name, error, "an agent answered and then refused the link");
+                    tracing::warn!(agent = %name, error, "an agent answered, and then not as it should");
                 }
+                Err(broken) => tracing::error!(error = %broken, "an introduction broke"),
             }
         }
         (answers, blind)
@@ -158,4 +165,12 @@ impl Orchestrator {
             tracing::warn!(error, "the address of an agent could not be remembered");
         }
     }
+}
+
+/// Waits until an agent that is linked to has introduced itself, which proves that it lets us in.
+async fn introduced(found: Found, window: Duration) -> Result<Answer, DialError> {
+    let addr = found.link.remote_address();
+    let hello = tokio::time::timeout(window, found.link.hello()).await;
+    let hello = hello.unwrap_or(Err(DialError::NoHello { addr }))?.clone();
+    Ok(Answer { found, hello })
 }

@@ -8,6 +8,9 @@ use crate::{
     output,
 };
 
+/// What helps where a certificate is not accepted.
+const INSPECT: &str = "`controller pki inspect FILE` shows what an identity may do and until when";
+
 /// Prints `error` with its chain and the next step, and returns the exit code.
 pub(super) fn report(error: &anyhow::Error) -> u8 {
     let (code, next) = judge(error);
@@ -18,6 +21,9 @@ pub(super) fn report(error: &anyhow::Error) -> u8 {
 fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
     if let Some(RunError::Request(_)) = error.downcast_ref() {
         return (code::USAGE, None);
+    }
+    if let Some(RunError::NotLetIn { .. }) = error.downcast_ref() {
+        return (code::UNREACHABLE, Some(INSPECT.into()));
     }
     let unreachable = match (
         error.downcast_ref::<RunError>(),
@@ -42,8 +48,6 @@ fn next_step(unreachable: &Unreachable) -> String {
         None | Some(0) => format!(
             "Is funnelcloud running there? `controller agents` lists who answers; an agent elsewhere needs --address {name}=IP:PORT"
         ),
-        Some(_) => {
-            "`controller pki inspect FILE` shows what an identity may do and until when".into()
-        }
+        Some(_) => INSPECT.into(),
     }
 }

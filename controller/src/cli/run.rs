@@ -129,6 +129,9 @@ async fn whole(global: &Global, args: &RunArgs, mut wish: words::Wish) -> anyhow
         (false, false) => Shown::Bytes(if args.raw { View::Raw } else { View::Auto }),
     };
     let driven = drive(&mut running, shown, wish.stdin, grace).await?;
+    if let Some(refusal) = running.not_let_in() {
+        return Err(refusal.into());
+    }
     context.orchestrator.remember_target(&running);
     context.orchestrator.shutdown().await;
     Ok(conclude(&running, &args.target, shown, driven))

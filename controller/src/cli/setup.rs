@@ -54,8 +54,11 @@ pub(super) fn open(global: &Global) -> anyhow::Result<Context> {
     })
 }
 
-/// Reads `NAME=IP:PORT`.
-pub(super) fn address(text: &str) -> Result<(NodeName, SocketAddr), String> {
+/// Reads `NAME=IP:PORT`; nothing from an empty text, as a variable that is set to nothing has it.
+pub(super) fn address(text: &str) -> Result<Option<(NodeName, SocketAddr)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     let (name, addr) = text.split_once('=').ok_or("expected NAME=IP:PORT")?;
     let name = name
         .parse()
@@ -63,7 +66,7 @@ pub(super) fn address(text: &str) -> Result<(NodeName, SocketAddr), String> {
     let addr = addr
         .parse()
         .map_err(|_| "expected an address such as 192.0.2.7:4433")?;
-    Ok((name, addr))
+    Ok(Some((name, addr)))
 }
 
 /// Returns how long to look for an agent: the flag, else the configuration, else the default.
@@ -97,11 +100,11 @@ fn revocation(home: &Home, identity: &Identity) -> anyhow::Result<Revocation> {
 /// Gathers the addresses that the operator gave: flags first, then the configuration, then the
 /// identity file.
 fn known(
-    flags: &[(NodeName, SocketAddr)],
+    flags: &[Option<(NodeName, SocketAddr)>],
     config: &Config,
     identity: &Identity,
 ) -> Vec<KnownAddress> {
-    let flags = flags.iter().cloned();
+    let flags = flags.iter().flatten().cloned();
     let config = config
         .addresses
         .iter()

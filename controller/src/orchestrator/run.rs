@@ -13,8 +13,8 @@ use node::{
 use proto::{
     id::{NodeName, RunId},
     run::{
-        Argv, Audience, Ended, Environment, Limits, OnLinkLoss, Outcome, Progress, RequestError,
-        RunRequest, StdinMode, What, Word,
+        Argv, Audience, Ended, Environment, KnownOfLost, Limits, OnLinkLoss, Outcome, Progress,
+        RequestError, RunRequest, StdinMode, What, Word,
     },
     shell::Shell,
     text::Text,
@@ -89,6 +89,15 @@ pub enum RunError {
         /// Why not.
         #[source]
         source: StartRunError,
+    },
+    /// The target does not accept this controller, which it said when the request was under way.
+    #[error("{target} does not let this controller in, so nothing was started")]
+    NotLetIn {
+        /// Which target.
+        target: NodeName,
+        /// Its reason.
+        #[source]
+        source: DialError,
     },
 }
 
@@ -202,6 +211,24 @@ impl Running {
     #[must_use]
     pub const fn broken(&self) -> Option<&BrokenRun> {
         self.run.broken()
+    }
+
+    /// Returns why the target did not let this controller in, if that is how the run ended.
+    ///
+    /// Requests are sent before the target has judged this controller's certificate. It refuses by
+    /// TLS, before it looks at any request.
+    #[must_use]
+    pub fn not_let_in(&self) -> Option<RunError> {
+        let Some(Outcome::Lost(KnownOfLost { started: false, .. })) = self.outcome() else {
+            return None;
+        };
+        let Some(BrokenRun::Link(source @ DialError::Refused { .. })) = self.broken() else {
+            return None;
+        };
+        Some(RunError::NotLetIn {
+            target: self.found.link.peer().name.clone(),
+            source: source.clone(),
+        })
     }
 
     /// Returns the means to cancel the run while its output is being read.

@@ -40,8 +40,9 @@ pub(in crate::cli) struct IssueArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     validity: Option<Duration>,
     /// An address at which the new node will find another one.
+    // Not `--address`, which every verb has for the addresses that this controller uses itself.
     #[arg(long, value_name = "ROLE/NAME=HOST:PORT", value_parser = known_address)]
-    address: Vec<(NodeId, Address)>,
+    known: Vec<(NodeId, Address)>,
 }
 
 /// Runs the verb.
@@ -59,7 +60,7 @@ pub(super) fn issue(global: &Global, verb: IssueVerb) -> anyhow::Result<()> {
         typed(&args.out)
     );
     let mut addresses = Addresses::new();
-    for (node, address) in args.address {
+    for (node, address) in args.known {
         addresses.entry(node).or_default().push(address);
     }
     let node = NodeId {
