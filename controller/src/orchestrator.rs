@@ -18,7 +18,7 @@ use node::{
 };
 use pki::{Identity, Revocation};
 use proto::{capability::Capabilities, frame::Hello, id::NodeName};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 pub use node::links::{Lan, Unreachable};
 
@@ -26,6 +26,9 @@ pub use self::{
     addresses::{AddressBook, AddressBookError},
     run::{Canceller, Command, RunError, Running, Script, StartRun},
 };
+
+/// How long an agent may take to describe its host: several times what its own probes may.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 
 /// The controller's core: one identity, its links, and what it remembers of its agents.
 #[derive(Debug)]
@@ -139,7 +142,8 @@ impl Orchestrator {
     ) -> Result<Capabilities, DescribeError> {
         let found = self.links.to(name, window).await;
         let found = found.map_err(|error| DescribeError::Unreachable(Box::new(error)))?;
-        let described = node::capabilities::ask(&found.link).await;
+        let described = timeout(DESCRIBE_LIMIT, node::capabilities::ask(&found.link)).await;
+        let described = described.unwrap_or(Err(AskError::Silent));
         let described = described.map_err(|source| DescribeError::Ask {
             name: name.clone(),
             source,
@@ -170,7 +174,7 @@ impl Orchestrator {
 /// Waits until an agent that is linked to has introduced itself, which proves that it lets us in.
 async fn introduced(found: Found, window: Duration) -> Result<Answer, DialError> {
     let addr = found.link.remote_address();
-    let hello = tokio::time::timeout(window, found.link.hello()).await;
+    let hello = timeout(window, found.link.hello()).await;
     let hello = hello.unwrap_or(Err(DialError::NoHello { addr }))?.clone();
     Ok(Answer { found, hello })
 }

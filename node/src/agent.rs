@@ -30,6 +30,7 @@ use proto::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::runs::MAX_RUNS;
 use self::{
     ledger::{Ledger, OpenLedgerError},
     probe::{ProbeLimits, Prober},

@@ -10,6 +10,9 @@ pub enum AskError {
     /// The link was lost.
     #[error("the link was lost")]
     Link(#[source] DialError),
+    /// The agent took the question and did not answer.
+    #[error("it does not answer")]
+    Silent,
     /// The agent broke the protocol.
     #[error("the agent does not answer as the protocol asks")]
     Violation,

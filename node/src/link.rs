@@ -77,7 +77,9 @@ impl Link {
     /// Returns the peer's address.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
-        self.connection.remote_address()
+        let addr = self.connection.remote_address();
+        // A socket of both families shows an IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2).
+        SocketAddr::new(addr.ip().to_canonical(), addr.port())
     }
 
     /// Returns the current estimate of the round trip.

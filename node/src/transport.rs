@@ -9,7 +9,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -44,17 +44,16 @@ const SEND_WINDOW: u64 = 4 << 20;
 /// Bytes of one stream that a controller accepts before it has read them.
 const CALLER_STREAM_WINDOW: u32 = 4 << 20;
 
-/// Bytes of standard input that an agent accepts before a process has read them.
-const CALLEE_STREAM_WINDOW: u32 = 512 << 10;
-
-/// The same for all streams of a link.
-const CALLEE_LINK_WINDOW: u32 = 2 << 20;
+/// Bytes of standard input that an agent accepts before a process has read them, for each run: a
+/// process that does not read holds up no other run of its link.
+const CALLEE_STREAM_WINDOW: u32 = 256 << 10;
 
 /// The only version of QUIC that is spoken (RFC 9000 §15). quinn would take its drafts, too.
 const QUIC: u32 = 1;
 
-/// Streams that one controller may have open at an agent at once: runs, and cancellations of them.
-const STREAMS_PER_LINK: u32 = 256;
+/// Streams that one controller may have open at an agent at once: as many runs as an agent takes,
+/// and some for what cancels them.
+const STREAMS_PER_LINK: u32 = crate::agent::MAX_RUNS as u32 + 64;
 
 /// Connections that may wait to be judged before new ones are sent away.
 const MAX_INCOMING: usize = 512;
@@ -108,8 +107,11 @@ impl Transport {
     /// # Errors
     /// The socket or the TLS set-up failed.
     pub fn bind_caller(identity: &Identity, revocation: &Revocation) -> Result<Self, BindError> {
-        let addr = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self::bind(addr, identity, revocation, None)
+        // Both families from one socket, where the system has IPv6.
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self::bind(both, identity, revocation, None)
+            .or_else(|_| Self::bind(four, identity, revocation, None))
     }
 
     /// Binds a socket that serves controllers.
@@ -184,11 +186,6 @@ impl Transport {
         self.endpoint.accept().await
     }
 
-    /// Returns how many connections are open or being judged.
-    pub(crate) fn open_connections(&self) -> usize {
-        self.endpoint.open_connections()
-    }
-
     /// Refuses new connections; those that are open go on.
     pub(crate) fn refuse_new(&self) {
         self.endpoint.set_server_config(None);
@@ -224,6 +221,9 @@ fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
             tracing::debug!(%error, "socket buffer stays at the system's size");
         }
     }
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }
@@ -256,7 +256,7 @@ fn callee_transport() -> TransportConfig {
     let mut config = transport();
     config
         .stream_receive_window(CALLEE_STREAM_WINDOW.into())
-        .receive_window(CALLEE_LINK_WINDOW.into())
+        .receive_window(VarInt::MAX)
         .max_concurrent_bidi_streams(STREAMS_PER_LINK.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0));
     config

@@ -11,7 +11,7 @@
 //! - An end is written at once and synced with the next acceptance: `kill -9` loses none, a power cut
 //!   may lose the last few, whose runs are then reported as lost.
 //! - A record that a power cut left half written was never acted on, so it is dropped. Since a
-//!   damaged disk looks the same, everything issued before that start is refused then.
+//!   damaged disk looks the same, every request that was issued before that start is refused then.
 //! - Damage anywhere else stops the agent: it must not guess what it has run.
 //!
 //! **Invariant:** of all requests with one id, at most one ever gets [`Accepted::New`], whatever
@@ -199,7 +199,7 @@ impl Ledger {
         let lost = lost.filter(|(_, entry)| entry.state == State::Accepted);
         let lost = lost.map(|(id, _)| *id).collect();
         if torn {
-            memory.floor = memory.floor.max(now);
+            memory.floor = memory.floor.max(now + SKEW);
         }
         memory.forget(now, RETENTION, InProgress::Forgotten);
         let log = opened.start(&memory.records())?;

@@ -5,7 +5,9 @@
 //! this mesh: TLS refuses others, and the name is read from the certificate that TLS checked.
 
 use std::{
-    sync::Arc,
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -26,28 +28,36 @@ use crate::{
 };
 
 /// How long a connection attempt may take until its certificate is judged.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a stream may stay without its first frame.
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connections beyond which a newcomer must show that it can receive at its address (RFC 9000
-/// §8.1.2), so that forged addresses cannot fill the agent.
-const RETRY_BEYOND: usize = 64;
+/// Handshakes in progress at most, of all hosts. A host that never finishes its own must not keep out
+/// others, so links that were judged do not count.
+const MAX_HANDSHAKES: usize = 256;
 
-/// Connections beyond which newcomers are turned away.
+/// The same for one host.
+const MAX_HANDSHAKES_OF_HOST: usize = 32;
+
+/// Handshakes beyond which a newcomer must show that it can receive at its address (RFC 9000
+/// §8.1.2), so that forged addresses cannot fill the agent.
+const RETRY_BEYOND: usize = 32;
+
+/// Links beyond which newcomers are turned away.
 const MAX_LINKS: usize = 1024;
 
 /// Accepts links and serves them until the agent is to stop and every run has ended.
 pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
     let mut links = JoinSet::new();
+    let handshakes = Arc::new(Handshakes::default());
     loop {
         tokio::select! {
             biased; // stopping wins over accepting
             () = shared.stop.cancelled() => break,
             Some(ended) = links.join_next() => log_panic(ended),
             incoming = transport.accept() => match incoming {
-                Some(incoming) => admit(incoming, transport.open_connections(), shared, &mut links),
+                Some(incoming) => admit(incoming, &handshakes, shared, &mut links),
                 None => break,
             },
         }
@@ -57,19 +67,81 @@ pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
     }
 }
 
-fn admit(incoming: Incoming, open: usize, shared: &Arc<Shared>, links: &mut JoinSet<()>) {
-    if open > MAX_LINKS {
-        tracing::warn!(open, "too many links; a newcomer was turned away");
+fn admit(
+    incoming: Incoming,
+    handshakes: &Arc<Handshakes>,
+    shared: &Arc<Shared>,
+    links: &mut JoinSet<()>,
+) {
+    if links.len() > MAX_LINKS + MAX_HANDSHAKES {
+        tracing::warn!(
+            links = links.len(),
+            "too many links; a newcomer was turned away"
+        );
         return incoming.refuse();
     }
-    if open > RETRY_BEYOND && !incoming.remote_address_validated() {
+    if handshakes.count() > RETRY_BEYOND && !incoming.remote_address_validated() {
         // An error says that this attempt was validated after all, and then it is lost: it retries.
         return drop(incoming.retry());
     }
-    links.spawn(serve_link(incoming, Arc::clone(shared)));
+    match Handshake::begin(handshakes, incoming.remote_address().ip()) {
+        Some(handshake) => drop(links.spawn(serve_link(incoming, handshake, Arc::clone(shared)))),
+        None => incoming.refuse(),
+    }
 }
 
-async fn serve_link(incoming: Incoming, shared: Arc<Shared>) {
+/// The handshakes in progress, by the host that they come from.
+#[derive(Debug, Default)]
+struct Handshakes(Mutex<HashMap<IpAddr, usize>>);
+
+impl Handshakes {
+    fn count(&self) -> usize {
+        self.lock().values().sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // A panic elsewhere leaves the counts right: each change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handshake in progress; it is over when this is dropped.
+struct Handshake {
+    of: Arc<Handshakes>,
+    host: IpAddr,
+}
+
+impl Handshake {
+    /// Begins one, unless there are too many.
+    fn begin(of: &Arc<Handshakes>, host: IpAddr) -> Option<Self> {
+        let mut by_host = of.lock();
+        let all: usize = by_host.values().sum();
+        let own = by_host.entry(host).or_default();
+        if all >= MAX_HANDSHAKES || *own >= MAX_HANDSHAKES_OF_HOST {
+            return None;
+        }
+        *own += 1;
+        drop(by_host);
+        Some(Self {
+            of: Arc::clone(of),
+            host,
+        })
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut by_host = self.of.lock();
+        if let Some(own) = by_host.get_mut(&self.host) {
+            *own -= 1;
+            if *own == 0 {
+                by_host.remove(&self.host);
+            }
+        }
+    }
+}
+
+async fn serve_link(incoming: Incoming, handshake: Handshake, shared: Arc<Shared>) {
     let remote = incoming.remote_address();
     let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
         Ok(Ok(connection)) => connection,
@@ -82,20 +154,21 @@ async fn serve_link(incoming: Incoming, shared: Arc<Shared>) {
             return;
         }
     };
+    drop(handshake);
     let peer = match peer_of(&connection) {
         Some(NodeId {
             role: Role::Controller,
             name,
         }) => name,
         Some(_) | None => {
-            return connection.close(
-                CloseCode::ProtocolViolation.number(),
-                CloseCode::ProtocolViolation.reason().as_bytes(),
-            );
+            return close(&connection, CloseCode::ProtocolViolation);
         }
     };
     tracing::debug!(%peer, %remote, "link up");
     serve_streams(&connection, &peer, &shared).await;
+    if shared.stop.is_cancelled() {
+        close(&connection, CloseCode::Stopping);
+    }
     tracing::debug!(%peer, "link down");
 }
 
@@ -208,10 +281,11 @@ fn violation(stream: &Stream, what: &dyn std::fmt::Display) {
     if stream.connection.close_reason().is_none() {
         tracing::warn!(peer = %stream.peer, %what, "protocol violation; the link is closed");
     }
-    let code = CloseCode::ProtocolViolation;
-    stream
-        .connection
-        .close(code.number(), code.reason().as_bytes());
+    close(&stream.connection, CloseCode::ProtocolViolation);
+}
+
+fn close(connection: &Connection, code: CloseCode) {
+    connection.close(code.number(), code.reason().as_bytes());
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -194,7 +194,7 @@ impl Log {
     /// Writes a record, and has it synced where that is wanted.
     ///
     /// # Errors
-    /// It is not written, and nothing of it counts.
+    /// It is not written, or nobody will say that it is synced: it does not count.
     pub(super) fn append(
         &mut self,
         record: &Record,
@@ -315,8 +315,12 @@ struct Scan {
 impl Scan {
     fn read(file: &File, path: &Path) -> Result<Self, OpenLedgerError> {
         let mut bytes = Vec::new();
-        let read = file.file().take(MAX_FILE).read_to_end(&mut bytes);
-        read.map_err(|source| OpenLedgerError::Io { source })?;
+        let read = file.file().take(MAX_FILE + 1).read_to_end(&mut bytes);
+        let read = read.map_err(|source| OpenLedgerError::Io { source })?;
+        if read as u64 > MAX_FILE {
+            let source = io::Error::other(format!("{} is too long to be ours", path.display()));
+            return Err(OpenLedgerError::Io { source });
+        }
         let mut records = Vec::new();
         // Of all places: the last that is a record, the first that is not, the last with anything.
         let (mut last, mut gap, mut used) = (0, None, 0);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use proto::{
-    frame::Frame,
+    frame::{Frame, FrameKind},
     run::{CalleeRun, Ended, Exit, Limit, RunRequest, Started, Tree, Wire},
 };
 use quinn::{Connection, SendStream};
@@ -91,7 +91,7 @@ pub(super) async fn conduct(
         peer,
     } = stream;
     let pid = process.pid();
-    tracing::info!(run = %request.id, %peer, pid, "run started");
+    tracing::info!(run = %request.id, %peer, principal = %request.principal, pid, "run started");
     let started = Started {
         pid,
         at_ms: millis(SystemTime::now()),
@@ -104,7 +104,7 @@ pub(super) async fn conduct(
         process.stderr.take(),
         request.limits.output_bytes,
     );
-    let input = Input {
+    let mut input = Input {
         frames,
         state: CalleeRun::asked(request),
         stdin: process.stdin.take(),
@@ -126,8 +126,9 @@ pub(super) async fn conduct(
             running,
             done: None,
         };
-        let cause = run.wait_for_cause(&mut pump, input, abandoned).await;
+        let cause = run.wait_for_cause(&mut pump, &mut input, abandoned).await;
         let ended = run.end(cause, &mut pump).await;
+        drop(input);
         keep(shared, request.id, &Kept::Ended(ended.clone()));
         run.place.ended(&ended);
         let complete = run.drain(&ended, &mut pump, &until).await;
@@ -139,7 +140,8 @@ pub(super) async fn conduct(
         drop(run.process);
     }
     drop(run.place);
-    (ended.stdout_bytes, ended.stderr_bytes) = output.sent();
+    ended.stdout_bytes = activity.sent(FrameKind::Stdout);
+    ended.stderr_bytes = activity.sent(FrameKind::Stderr);
     tracing::info!(run = %request.id, result = ?ended.result, "run ended");
     report(send, ended, complete).await;
 }
@@ -149,7 +151,7 @@ impl Conduct<'_> {
     async fn wait_for_cause<F: Future<Output = Pumped>>(
         &mut self,
         pump: &mut Pump<'_, F>,
-        mut input: Input,
+        input: &mut Input,
         abandoned: impl Future,
     ) -> Cause {
         let limits = self.request.limits;
@@ -212,8 +214,8 @@ impl Conduct<'_> {
         Ended {
             result,
             tree,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
+            stdout_bytes: self.activity.sent(FrameKind::Stdout),
+            stderr_bytes: self.activity.sent(FrameKind::Stderr),
             duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
         }
     }
@@ -228,9 +230,7 @@ impl Conduct<'_> {
         if ended.result == Wire::LinkLost {
             return Complete::No;
         }
-        if ended.tree != Tree::Gone {
-            until.send_replace(Until::Drained);
-        }
+        until.send_replace(Until::Drained);
         if pump.done.is_none() {
             tokio::select! {
                 _ = pump.next() => {}

@@ -1,4 +1,7 @@
 //! A run's standard input, from its stream into the process's pipe.
+//!
+//! **Invariant:** the process reads the end of its input only if the caller said that it is complete.
+//! A link that breaks in the middle of a file must not look like the file's end.
 
 use std::convert::Infallible;
 
@@ -42,9 +45,9 @@ impl Input {
                     }
                     Heard::StdinEnd => self.stdin = None,
                 },
-                // The caller's half is complete, or gone; the link's own end is seen elsewhere.
+                // Gone without the word that the input is complete: the process must not take what
+                // came for the whole. The link's own end is seen elsewhere.
                 Ok(None) | Err(ReadFrameError::Stream { .. }) => {
-                    self.stdin = None;
                     std::future::pending::<()>().await;
                 }
                 Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort)) => {

@@ -30,19 +30,16 @@ const CHUNK: usize = 64 << 10;
 /// Below this much room a new buffer is taken; small frames share one.
 const MIN_ROOM: usize = 4 << 10;
 
-/// The most that a process can have left in a pipe when it ended: the size that pipes are given.
-const PIPE_SIZE: u64 = 1 << 20;
-
-/// How long a pipe that others still hold open may stay silent after the run's own end.
-const DRAIN_QUIET: Duration = Duration::from_millis(100);
+/// How long others that hold the pipes open may still add to the output after the run's own end.
+const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 
 /// When the pumping may stop before the pipes end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
     /// Never: the process still runs.
     End,
-    /// When what the process can have left in the pipes is read: it has ended, and others that it
-    /// left behind hold the pipes open.
+    /// When all that was in the pipes is sent: the process has ended, and others that it left behind
+    /// may hold the pipes open.
     Drained,
 }
 
@@ -70,12 +67,11 @@ struct Pipe {
     kind: FrameKind,
     receiver: Option<Receiver>,
     buffer: BytesMut,
-    sent: u64,
-    /// Bytes read since the process ended.
-    drained: u64,
+    /// Bytes that were in the pipe when the process ended and are not sent yet.
+    owed: u64,
 }
 
-/// When output was last seen, for the idle limit.
+/// How much output was sent, and when the last of it, for the idle limit.
 ///
 /// The time in which the caller does not read does not count: a process that is held up by that is
 /// not idle.
@@ -84,6 +80,8 @@ pub(super) struct Activity {
     start: Instant,
     /// Milliseconds since the start, or [`SENDING`].
     last_ms: AtomicU64,
+    stdout_bytes: AtomicU64,
+    stderr_bytes: AtomicU64,
 }
 
 /// Output is on its way to the caller.
@@ -94,6 +92,8 @@ impl Activity {
         Self {
             start: Instant::now(),
             last_ms: AtomicU64::new(0),
+            stdout_bytes: AtomicU64::new(0),
+            stderr_bytes: AtomicU64::new(0),
         }
     }
 
@@ -105,7 +105,21 @@ impl Activity {
         self.last_ms.store(SENDING, Ordering::Relaxed);
     }
 
-    fn sent(&self) {
+    /// Returns how many bytes of one of the streams were sent.
+    pub(super) fn sent(&self, kind: FrameKind) -> u64 {
+        self.count(kind).load(Ordering::Relaxed)
+    }
+
+    fn count(&self, kind: FrameKind) -> &AtomicU64 {
+        if kind == FrameKind::Stderr {
+            &self.stderr_bytes
+        } else {
+            &self.stdout_bytes
+        }
+    }
+
+    fn note(&self, kind: FrameKind, len: u64) {
+        self.count(kind).fetch_add(len, Ordering::Relaxed);
         let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Ordering::Relaxed);
     }
@@ -141,28 +155,31 @@ impl Output {
         }
     }
 
-    /// Returns how many bytes of stdout and of stderr were sent.
-    pub(super) const fn sent(&self) -> (u64, u64) {
-        (self.stdout.sent, self.stderr.sent)
-    }
-
     /// Sends output until the pipes end, or `until` allows an earlier end.
     pub(super) async fn pump(
         &mut self,
         send: &mut SendStream,
         activity: &Activity,
-        until: watch::Receiver<Until>,
+        mut until: watch::Receiver<Until>,
     ) -> Pumped {
+        let mut drain_end = None;
         loop {
-            let room = self.room();
+            let room = self.room(activity);
             let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
             if !stdout.is_open() && !stderr.is_open() {
                 return Pumped::All;
             }
+            let all_sent = drain_end.filter(|_| stdout.owed == 0 && stderr.owed == 0);
             let (pipe, frame) = tokio::select! {
                 frame = stdout.read(room), if stdout.is_open() => (stdout, frame),
                 frame = stderr.read(room), if stderr.is_open() => (stderr, frame),
-                () = quiet(until.clone()) => return Pumped::All,
+                () = ended(&mut until), if drain_end.is_none() => {
+                    drain_end = Some(Instant::now() + DRAIN_LIMIT);
+                    stdout.owe();
+                    stderr.owe();
+                    continue;
+                }
+                () = reached(all_sent) => return Pumped::All,
             };
             let Some(frame) = frame else {
                 continue;
@@ -175,17 +192,21 @@ impl Output {
             if send.write_chunk(frame).await.is_err() {
                 return Pumped::Abandoned;
             }
-            activity.sent();
-            pipe.sent += len;
-            if *until.borrow() == Until::Drained {
-                pipe.drained(len);
+            activity.note(pipe.kind, len);
+            pipe.owed = pipe.owed.saturating_sub(len);
+            if drain_end.is_some_and(|end| end <= Instant::now()) && self.owes_nothing() {
+                return Pumped::All;
             }
         }
     }
 
-    /// Returns how many bytes may still be sent.
-    fn room(&self) -> usize {
-        let sent = self.stdout.sent + self.stderr.sent;
+    const fn owes_nothing(&self) -> bool {
+        self.stdout.owed == 0 && self.stderr.owed == 0
+    }
+
+    /// Returns how many bytes the next frame may have.
+    fn room(&self, activity: &Activity) -> usize {
+        let sent = activity.sent(FrameKind::Stdout) + activity.sent(FrameKind::Stderr);
         let left = self
             .limit
             .map_or(u64::MAX, |limit| limit.saturating_sub(sent));
@@ -193,11 +214,18 @@ impl Output {
     }
 }
 
-/// Returns when the process has ended and its pipes have been silent for a moment since.
-async fn quiet(mut until: watch::Receiver<Until>) {
+/// Returns when the process has ended.
+async fn ended(until: &mut watch::Receiver<Until>) {
     // The sender lives as long as the run; without it there is nothing to wait for.
     drop(until.wait_for(|until| *until == Until::Drained).await);
-    tokio::time::sleep(DRAIN_QUIET).await;
+}
+
+/// Returns at `instant`; never without one.
+async fn reached(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Pipe {
@@ -206,8 +234,7 @@ impl Pipe {
             kind,
             receiver,
             buffer: BytesMut::new(),
-            sent: 0,
-            drained: 0,
+            owed: 0,
         }
     }
 
@@ -249,12 +276,12 @@ impl Pipe {
         }
     }
 
-    /// Notes bytes sent after the process's end, and closes the pipe when it can hold no more of
-    /// what the process itself wrote.
-    fn drained(&mut self, len: u64) {
-        self.drained += len;
-        if self.drained >= PIPE_SIZE {
-            self.receiver = None;
-        }
+    /// Notes what is in the pipe: all that the process wrote and that was not read yet.
+    fn owe(&mut self) {
+        let waiting = self.receiver.as_ref().map(rustix::io::ioctl_fionread);
+        self.owed = match waiting {
+            Some(Ok(len)) => len,
+            Some(Err(_)) | None => 0,
+        };
     }
 }
