@@ -22,8 +22,14 @@ const MAX_FILE_LEN: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadSecretError {
     /// The file cannot be read; the source names it.
-    #[error("read a private file")]
-    Read(#[source] io::Error),
+    #[error(transparent)]
+    Read(io::Error),
+    /// A directory is where the file should be.
+    #[error("{} is a directory, not a file", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Others than its owner may read or write the file.
     #[error("{} is open to other users (mode {mode:04o}): run `chmod 600 {}`", .path.display(), .path.display())]
     TooOpen {
@@ -69,7 +75,12 @@ pub enum WriteSecretError {
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, ReadSecretError> {
     let file = fs_err::File::open(path).map_err(ReadSecretError::Read)?;
     // Asked of the open file, so that nobody can exchange it in between.
-    check_mode(path, &file.metadata().map_err(ReadSecretError::Read)?)?;
+    let metadata = file.metadata().map_err(ReadSecretError::Read)?;
+    if metadata.is_dir() {
+        let path = path.to_owned();
+        return Err(ReadSecretError::Directory { path });
+    }
+    check_mode(path, &metadata)?;
     // Reserved at once, so that no grown buffer leaves a copy of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
     file.take(MAX_FILE_LEN as u64 + 1)
@@ -201,6 +212,16 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn a_directory_is_called_one() {
+        let home = tempfile::tempdir().unwrap();
+
+        let refused = read(home.path()).unwrap_err();
+
+        // Above all it is not told to be made private.
+        assert!(matches!(refused, ReadSecretError::Directory { .. }));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum CreateStoreError {
     /// There is a CA or an identity already.
-    #[error("{} exists already: a mesh is made once; choose another home for a second one", .path.display())]
+    #[error("{} exists already: a mesh is made once; a second one needs a folder of its own, --home DIR", .path.display())]
     Exists {
         /// What is there.
         path: PathBuf,
