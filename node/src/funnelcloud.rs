@@ -16,7 +16,8 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use pki::{Identity, Revocation, StaleCrl};
+use pki::{Identity, LoadIdentityError, ReadSecretError, Revocation, StaleCrl};
+use proto::text::harmless_json;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tracing::Level;
@@ -24,6 +25,7 @@ use tracing::Level;
 use crate::{
     agent::{
         Agent, AgentOptions, Announce, StartAgentError,
+        ledger::OpenLedgerError,
         probe::{ProbeLimits, Prober},
     },
     logging, revocation,
@@ -39,7 +41,12 @@ const USAGE: u8 = 64;
 
 /// The agent of a Mesosync mesh: runs what the controllers of its mesh send, and reports honestly.
 #[derive(Debug, Parser)]
-#[command(name = "funnelcloud", version, max_term_width = 100)]
+#[command(
+    name = "funnelcloud",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  funnelcloud agent --identity srv-linux-01.identity"
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -74,7 +81,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE", env = "FUNNELCLOUD_IDENTITY")]
     pub identity: PathBuf,
     /// The UDP address to serve on.
-    #[arg(long, value_name = "ADDR", env = "FUNNELCLOUD_LISTEN", default_value_t = DEFAULT_LISTEN)]
+    #[arg(long, value_name = "ADDR", env = "FUNNELCLOUD_LISTEN", default_value_t = DEFAULT_LISTEN, value_parser = address)]
     pub listen: SocketAddr,
     /// Where the agent keeps its record of runs. One agent at a time may use it.
     #[arg(long, value_name = "DIR", env = "FUNNELCLOUD_HOME")]
@@ -87,16 +94,20 @@ pub struct AgentArgs {
     pub crl: Option<PathBuf>,
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 0.0.0.0:4433")
+}
+
 /// Runs `funnelcloud` with these words, the program's name first.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
-            drop(error.print());
-            return if error.use_stderr() {
-                USAGE.into()
-            } else {
-                ExitCode::SUCCESS
+            return match (error.print(), error.use_stderr()) {
+                (_, true) => USAGE.into(),
+                (Ok(()), false) => ExitCode::SUCCESS,
+                (Err(error), false) => fail(&error, None),
             };
         }
     };
@@ -105,13 +116,17 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Capabilities => capabilities(),
         Verb::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "funnelcloud", &mut io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "funnelcloud", &mut script);
+            print(&script)
         }
-        Verb::Man => match clap_mangen::Man::new(Cli::command()).render(&mut io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, None),
-        },
+        Verb::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                Ok(()) => print(&page),
+                Err(error) => fail(&error, None),
+            }
+        }
     }
 }
 
@@ -226,23 +241,46 @@ fn capabilities() -> ExitCode {
         Ok(document) => document,
         Err(error) => return fail(&error, None),
     };
-    let text = match serde_json::to_string_pretty(document.as_ref()) {
-        Ok(text) => text,
-        Err(error) => return fail(&error, None),
-    };
-    match writeln!(io::stdout(), "{text}") {
-        Ok(()) => ExitCode::SUCCESS,
+    // What other programs of this host say of themselves is not to be trusted here either.
+    match serde_json::to_string_pretty(document.as_ref()) {
+        Ok(json) => print(format!("{}\n", harmless_json(&json)).as_bytes()),
         Err(error) => fail(&error, None),
+    }
+}
+
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+struct PrintError(#[source] io::Error);
+
+fn print(result: &[u8]) -> ExitCode {
+    let mut stdout = io::stdout();
+    match stdout.write_all(result).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&PrintError(error), None),
     }
 }
 
 /// What the user may do about an error, where the error itself does not say it.
 fn hint(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    if let Some(
+        LoadIdentityError::File(ReadSecretError::Read(_) | ReadSecretError::Directory { .. })
+        | LoadIdentityError::Parse { .. },
+    ) = error.downcast_ref()
+    {
+        return Some(
+            "the identity comes from `controller pki issue agent NAME --out FILE`, run where the mesh was made",
+        );
+    }
     match error.downcast_ref::<StartAgentError>() {
         Some(StartAgentError::Bind(BindError::Socket { source, .. })) => socket_hint(source.kind()),
-        Some(StartAgentError::Home { .. }) => {
-            Some("choose a folder that this user may write with --home DIR")
-        }
+        Some(
+            StartAgentError::Home { .. }
+            | StartAgentError::Ledger {
+                source: OpenLedgerError::Io { .. },
+                ..
+            },
+        ) => Some("choose a folder that this user may write with --home DIR"),
         Some(_) | None => None,
     }
 }

@@ -6,6 +6,7 @@
 use proto::{
     id::NodeName,
     run::{Earlier, Started},
+    text,
 };
 use serde::Serialize;
 
@@ -79,28 +80,13 @@ impl<'a> Event<'a> {
 /// hides text is written as `\uXXXX`, which JSON readers turn back.
 #[must_use]
 pub fn harmless_json<T: Serialize + ?Sized>(value: &T) -> String {
-    escape_hidden(&serde_json::to_string(value).expect("our own types are plain data"))
+    text::harmless_json(&serde_json::to_string(value).expect("our own types are plain data"))
 }
 
 /// The same over several lines, for people.
 #[must_use]
 pub fn harmless_pretty_json<T: Serialize + ?Sized>(value: &T) -> String {
-    escape_hidden(&serde_json::to_string_pretty(value).expect("our own types are plain data"))
-}
-
-fn escape_hidden(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c != '\n' && (c.is_control() || proto::text::is_hidden(c)) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    text::harmless_json(&serde_json::to_string_pretty(value).expect("our own types are plain data"))
 }
 
 #[cfg(test)]

@@ -70,6 +70,25 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
+/// Returns JSON that means the same, in which each hidden character is written as `\uXXXX`.
+///
+/// The line feeds between the tokens stay; within a string JSON has none.
+#[must_use]
+pub fn harmless_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || !is_hidden(c) {
+            shown.push(c);
+            continue;
+        }
+        let mut units = [0; 2];
+        for unit in c.encode_utf16(&mut units) {
+            write!(shown, "\\u{unit:04x}").expect("writing to a String cannot fail");
+        }
+    }
+    shown
+}
+
 /// Tells whether `c` steers a terminal, reorders what stands beside it, or cannot be seen.
 ///
 /// The controls C0, DEL and C1; line and paragraph separators; the marks, embeddings, overrides and
