@@ -46,6 +46,9 @@ const MAX_DIALS: usize = 64;
 /// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
 const MAX_ADDRESSES: usize = 1024;
 
+/// Addresses that a message tells of, so that a liar on the LAN cannot fill the screen.
+const MAX_REASONS: usize = 4;
+
 /// The ways from this controller to its agents.
 pub struct Links {
     transport: Transport,
@@ -127,11 +130,15 @@ impl fmt::Display for Unreachable {
             reasons.push(chain(error));
         }
         let most = tried.iter().map(|(_, error)| error.weight()).max();
-        for (from, error) in tried
+        let telling = tried
             .iter()
-            .filter(|(_, error)| Some(error.weight()) == most)
-        {
+            .filter(|(_, error)| Some(error.weight()) == most);
+        for (from, error) in telling.clone().take(MAX_REASONS) {
             reasons.push(format!("{} ({})", chain(error), from.mechanism));
+        }
+        let more = telling.skip(MAX_REASONS).count();
+        if more > 0 {
+            reasons.push(format!("and {more} more addresses alike"));
         }
         f.write_str(&reasons.join("; "))
     }
