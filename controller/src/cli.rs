@@ -17,11 +17,14 @@ mod setup;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use proto::id::NodeName;
 use tracing::Level;
 
-use crate::exit::{code, process_code};
+use crate::{
+    exit::{code, process_code},
+    output,
+};
 
 /// Mesosync: run commands on your own machines, over a mesh that you alone trust.
 #[derive(Debug, Parser)]
@@ -32,7 +35,7 @@ use crate::exit::{code, process_code};
     after_help = "Example:\n  controller run -t srv-linux-01 -- uname -a\n\nNew here? `controller quickstart` shows it all on this machine."
 )]
 pub struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "For every verb")]
     global: Global,
     #[command(subcommand)]
     verb: Verb,
@@ -78,16 +81,29 @@ enum Verb {
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
-        Err(error) => {
-            drop(error.print());
-            return process_code(if error.use_stderr() {
-                code::USAGE
-            } else {
-                code::OK
-            });
-        }
+        Err(error) => return process_code(say_instead(&error)),
     };
     dispatch(cli)
+}
+
+/// Prints what was asked for instead of a verb, or what is wrong with the words.
+fn say_instead(error: &clap::Error) -> u8 {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        // clap would list every verb on one line, the hidden ones too.
+        output::say(
+            &"name a verb\n  `controller --help` lists them, `controller quickstart` shows it all",
+        );
+        return code::USAGE;
+    }
+    match (error.print(), error.use_stderr()) {
+        (_, true) => code::USAGE,
+        (Ok(()), false) => code::OK,
+        (Err(source), false) => {
+            let stream = output::Stream::Stdout;
+            let error = output::WriteError { stream, source };
+            describe_error::report(&error.into(), code::FAILURE)
+        }
+    }
 }
 
 fn dispatch(Cli { global, verb }: Cli) -> ExitCode {

@@ -14,6 +14,8 @@ use std::{
 use proto::id::NodeName;
 use serde::Deserialize;
 
+use crate::timespan::{limit, timespan};
+
 /// How long an agent is looked for unless told otherwise.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -38,16 +40,16 @@ pub struct Config {
     /// The controller's identity file.
     pub identity: Option<PathBuf>,
     /// How long an agent is looked for.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "limited")]
     pub connect_timeout: Option<Duration>,
     /// How long a run may take.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "limited")]
     pub timeout: Option<Duration>,
     /// How long a run may be silent.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "limited")]
     pub idle_timeout: Option<Duration>,
     /// Time between asking processes to end and killing them.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "lasting")]
     pub grace: Option<Duration>,
     /// Whether agents are looked for on the LAN.
     pub mdns: Option<bool>,
@@ -67,11 +69,13 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It is not TOML, or a value is of the wrong form.
-    #[error("{path}: {why}")]
+    #[error("{path}, line {line}: {why}")]
     Parse {
         /// Which file.
         path: PathBuf,
-        /// The parser's message, with line and column.
+        /// Where, from 1.
+        line: usize,
+        /// The parser's message, escaped.
         why: String,
     },
     /// It sets what does not exist.
@@ -100,9 +104,14 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let wrong = |error: toml::de::Error| ConfigError::Parse {
-            path: path.to_owned(),
-            why: proto::text::escaped(error.to_string().trim_end()).replace("\\n", "\n"),
+        let wrong = |error: toml::de::Error| {
+            let before = error.span().map_or(0, |span| span.start).min(text.len());
+            let newlines = text.as_bytes()[..before].iter();
+            ConfigError::Parse {
+                path: path.to_owned(),
+                line: 1 + newlines.filter(|byte| **byte == b'\n').count(),
+                why: proto::text::escaped(&error.message().trim_end().replace('\n', ", ")),
+            }
         };
         let table: toml::Table = toml::from_str(text).map_err(wrong)?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -122,10 +131,14 @@ fn nearest(key: &str) -> &'static str {
         .unwrap_or(KEYS[0])
 }
 
-fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(from)?;
-    text.map(|text| humantime::parse_duration(&text).map_err(serde::de::Error::custom))
-        .transpose()
+fn lasting<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    timespan(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn limited<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    limit(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
@@ -174,10 +187,13 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_its_line() {
-        let error = parse("timeout = \"soon\"")
+        let error = parse("grace = \"1s\"\ntimeout = \"soon\"")
             .expect_err("no duration")
             .to_string();
 
-        assert!(error.contains("line 1"), "{error}");
+        assert_eq!(
+            error,
+            "controller.toml, line 2: \"soon\" is no length of time: write 500ms, 30s, 5min or 1h30m"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The one table of exit codes. Decided once, never changed: scripts rely on it.
 //!
 //! A remote exit code is passed on as it is. Where there is none, the code says why, and the last
-//! line on standard error, which begins with `controller: `, tells it from a remote code.
+//! message on standard error, which begins with `controller: ` and may have an indented next step
+//! below it, tells it from a remote code.
 
 use std::process::ExitCode;
 
@@ -39,7 +40,8 @@ pub mod code {
     pub const NOT_FOUND: u8 = 127;
     /// Interrupted here.
     pub const INTERRUPTED: u8 = 130;
-    /// Standard output was closed here (128 + `SIGPIPE`).
+    /// What was to be shown could not be written here: nobody reads it, or the disk is full
+    /// (128 + `SIGPIPE`).
     pub const OUTPUT_CLOSED: u8 = 141;
     /// Denied by policy or approval.
     pub const DENIED: u8 = 254;

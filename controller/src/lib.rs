@@ -9,3 +9,4 @@ pub mod exit;
 pub mod home;
 pub mod orchestrator;
 pub mod output;
+pub mod timespan;

@@ -1,7 +1,7 @@
 //! What a person or a program sees: standard output for results, standard error for the rest.
 //!
 //! Owns the only writes to both. **Invariant:** bytes from an agent reach a terminal only through
-//! [`terminal::Neutraliser`].
+//! [`terminal::Neutraliser`], and an error's text only escaped, since it may quote a peer.
 
 pub mod events;
 pub mod report;
@@ -11,22 +11,65 @@ pub mod terminal;
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub use sink::{Sink, SinkClosed, Stream, View};
+use proto::text::escaped;
+
+pub use self::sink::{Sink, SinkClosed, Stream, View};
+use self::terminal::{Line, OURS};
+
+/// The line on which the next message begins, unless it is made to begin on a new one.
+static LINE: Mutex<Line> = Mutex::new(Line::new());
+
+/// One of this process's own streams could not be written: what was asked for has not arrived.
+#[derive(Debug, thiserror::Error)]
+#[error("{stream} cannot be written")]
+pub struct WriteError {
+    /// Which.
+    pub stream: Stream,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+impl WriteError {
+    /// Tells whether the reader went away, as `head` does when it has enough: nobody wants to know.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
 
 /// Writes a line of a result to standard output.
 ///
 /// # Errors
-/// Nobody reads it.
-pub fn line(text: &dyn Display) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
+/// It did not arrive there.
+pub fn line(text: &dyn Display) -> Result<(), WriteError> {
+    whole(&format!("{text}\n"))
 }
 
-/// Writes a message of this program to standard error.
+/// Writes a text to standard output.
+///
+/// # Errors
+/// Not all of it arrived there.
+pub fn whole(text: &str) -> Result<(), WriteError> {
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(text.as_bytes());
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(|source| WriteError {
+            stream: Stream::Stdout,
+            source,
+        })
+}
+
+/// Writes a message of this program to standard error, always on a line of its own.
 pub fn say(text: &dyn Display) {
-    // Without a standard error there is nobody to tell.
-    drop(writeln!(io::stderr(), "controller: {text}"));
+    let begun = !std::mem::take(&mut *current_line()).is_empty();
+    let newline = if begun { "\n" } else { "" };
+    // In one piece; and without a standard error there is nobody to tell.
+    drop(io::stderr().write_all(format!("{newline}{OURS} {text}\n").as_bytes()));
 }
 
 /// Writes an error with its whole chain, once, and what to do next.
@@ -39,7 +82,7 @@ pub fn fail(error: &dyn std::error::Error, next: Option<&str>) {
     say(&text);
 }
 
-/// Returns an error and its causes as one line.
+/// Returns an error and its causes as one harmless line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -49,5 +92,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    escaped(&text)
+}
+
+/// A panic of another thread must not silence this one.
+fn current_line() -> MutexGuard<'static, Line> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! `controller agents`: who answers now.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -12,6 +12,7 @@ use crate::{
     exit::{code, process_code},
     orchestrator::Answer,
     output::{self, chain, events::harmless_pretty_json},
+    timespan::limit,
 };
 
 /// List the agents that answer now: on the LAN, and at known addresses.
@@ -25,8 +26,8 @@ Example:
 Exit codes: 0 somebody answered, 3 nobody did, 255 the look-up was not possible.")]
 pub(super) struct AgentsArgs {
     /// How long to wait for answers at the most.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT")]
-    connect_timeout: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT", value_parser = limit)]
+    connect_timeout: Option<Duration>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -70,7 +71,7 @@ impl Row {
 pub(super) fn agents(global: &Global, args: &AgentsArgs) -> ExitCode {
     match setup::block_on(list(global, args)) {
         Ok(code) => process_code(code),
-        Err(error) => process_code(describe_error::report(&error)),
+        Err(error) => process_code(describe_error::report(&error, code::UNREACHABLE)),
     }
 }
 
@@ -95,7 +96,7 @@ async fn list(global: &Global, args: &AgentsArgs) -> anyhow::Result<u8> {
     Ok(match (count, blind.is_empty()) {
         (0, true) => {
             output::say(&format!(
-                "no agent answered within {}. Is funnelcloud running, with an identity of this mesh?",
+                "no agent answered within {}\n  Is funnelcloud running, with an identity of this mesh? An agent elsewhere needs --address NAME=IP:PORT",
                 humantime::format_duration(window)
             ));
             code::NO_TARGET

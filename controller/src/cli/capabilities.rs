@@ -1,6 +1,6 @@
 //! `controller capabilities`: what a host is and has, as its agent says.
 
-use std::{fmt::Display, process::ExitCode};
+use std::{fmt::Display, process::ExitCode, time::Duration};
 
 use clap::Args;
 use proto::{
@@ -12,6 +12,7 @@ use super::{Global, describe_error, setup};
 use crate::{
     exit::{code, process_code},
     output::{self, events::harmless_pretty_json},
+    timespan::limit,
 };
 
 /// Show what an agent's host is and has.
@@ -24,8 +25,8 @@ pub(super) struct CapabilitiesArgs {
     #[arg(short, long, value_name = "NAME")]
     target: NodeName,
     /// How long to look for the agent.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT")]
-    connect_timeout: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT", value_parser = limit)]
+    connect_timeout: Option<Duration>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -35,7 +36,7 @@ pub(super) struct CapabilitiesArgs {
 pub(super) fn capabilities(global: &Global, args: &CapabilitiesArgs) -> ExitCode {
     match setup::block_on(show(global, args)) {
         Ok(()) => process_code(code::OK),
-        Err(error) => process_code(describe_error::report(&error)),
+        Err(error) => process_code(describe_error::report(&error, code::UNREACHABLE)),
     }
 }
 

@@ -1,43 +1,73 @@
 //! What a person can do about an error, and the exit code that goes with it.
 
-use node::links::Unreachable;
+use node::{links::Unreachable, run::StartRunError};
+use proto::run::{Limit, Outcome, Refusal, StartFailure};
 
+use super::setup::IdentityError;
 use crate::{
+    config::ConfigError,
     exit::code,
+    home::NoHome,
     orchestrator::{DescribeError, RunError},
-    output,
+    output::{self, WriteError},
 };
 
 /// What helps where a certificate is not accepted.
 const INSPECT: &str = "`controller pki inspect FILE` shows what an identity may do and until when";
 
-/// Prints `error` with its chain and the next step, and returns the exit code.
-pub(super) fn report(error: &anyhow::Error) -> u8 {
-    let (code, next) = judge(error);
-    output::fail(error.as_ref(), next.as_deref());
-    code
+/// An exit code, and the next step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) code: u8,
+    pub(super) next: Option<String>,
 }
 
-fn judge(error: &anyhow::Error) -> (u8, Option<String>) {
-    if let Some(RunError::Request(_)) = error.downcast_ref() {
-        return (code::USAGE, None);
+/// Prints `error` with its chain and the next step, and returns the exit code: `otherwise` where
+/// the error does not have one of its own.
+pub(super) fn report(error: &anyhow::Error, otherwise: u8) -> u8 {
+    let verdict = judge(error, otherwise);
+    if !cause::<WriteError>(error).is_some_and(WriteError::is_closed) {
+        output::fail(error.as_ref(), verdict.next.as_deref());
     }
-    if let Some(RunError::NotLetIn { .. }) = error.downcast_ref() {
-        return (code::UNREACHABLE, Some(INSPECT.into()));
-    }
-    let unreachable = match (
-        error.downcast_ref::<RunError>(),
-        error.downcast_ref::<DescribeError>(),
-    ) {
-        (Some(RunError::Unreachable(why)), _) | (_, Some(DescribeError::Unreachable(why))) => {
-            Some(why)
-        }
-        _ => None,
-    };
-    (code::UNREACHABLE, unreachable.map(|why| next_step(why)))
+    verdict.code
 }
 
-fn next_step(unreachable: &Unreachable) -> String {
+/// Returns what follows from `error`.
+pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
+    let verdict = |code, next: Option<String>| Verdict { code, next };
+    if cause::<WriteError>(error).is_some() {
+        return verdict(code::OUTPUT_CLOSED, None);
+    }
+    if cause::<ConfigError>(error).is_some() || cause::<NoHome>(error).is_some() {
+        return verdict(code::USAGE, None);
+    }
+    if let Some(error) = cause::<IdentityError>(error) {
+        return verdict(code::UNREACHABLE, Some(error.next_step()));
+    }
+    if let Some(DescribeError::Unreachable(why)) = cause(error) {
+        return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
+    }
+    match cause(error) {
+        Some(RunError::Unreachable(why)) => verdict(code::UNREACHABLE, Some(next_to_reach(why))),
+        Some(RunError::Request(_)) => verdict(code::USAGE, None),
+        Some(RunError::NotLetIn { .. }) => verdict(code::UNREACHABLE, Some(INSPECT.into())),
+        Some(RunError::Start {
+            source: StartRunError::TooLong(_),
+            ..
+        }) => verdict(
+            code::UNREACHABLE,
+            Some("hand long data over by --stdin, or by a file on the target".into()),
+        ),
+        Some(RunError::Hello { .. } | RunError::Start { .. }) => verdict(code::UNREACHABLE, None),
+        None => verdict(otherwise, None),
+    }
+}
+
+fn cause<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+fn next_to_reach(unreachable: &Unreachable) -> String {
     let name = &unreachable.name;
     match unreachable
         .tried
@@ -49,5 +79,31 @@ fn next_step(unreachable: &Unreachable) -> String {
             "Is funnelcloud running there? `controller agents` lists who answers; an agent elsewhere needs --address {name}=IP:PORT"
         ),
         Some(_) => INSPECT.into(),
+    }
+}
+
+/// Returns what one can do about a run that did not simply finish.
+pub(super) fn next_after(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Refused(Refusal::Start(failure)) => next_after_failure(failure),
+        Outcome::TimedOut(Limit::Wall) => Some("--timeout TIME sets the limit"),
+        Outcome::TimedOut(Limit::Idle) => Some("--idle-timeout TIME sets the limit"),
+        Outcome::TimedOut(Limit::Output) => Some("--max-output BYTES sets the limit"),
+        // The reasons of the others name the remedy, where there is one.
+        Outcome::Refused(_) | Outcome::Finished(_) | Outcome::Cancelled | Outcome::Lost(_) => None,
+    }
+}
+
+const fn next_after_failure(failure: &StartFailure) -> Option<&'static str> {
+    match failure {
+        StartFailure::NotFound { .. } => Some(
+            "`controller capabilities -t NAME` shows what is there; what a shell builds in needs --shell",
+        ),
+        StartFailure::NotExecutable { .. } => {
+            Some("a script that lies there is run by its shell: -- sh PATH")
+        }
+        StartFailure::Cwd { .. } => Some("name a folder of the target with --cwd"),
+        StartFailure::Environment { .. } => Some("leave that variable out"),
+        StartFailure::Other { .. } => None,
     }
 }

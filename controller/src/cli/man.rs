@@ -1,9 +1,11 @@
 //! `controller man`: manual pages, made from the very definition of the command line.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _};
 
+use super::describe_error;
 use crate::{
     exit::{code, process_code},
     output,
@@ -20,18 +22,25 @@ pub(super) struct ManArgs {
 
 /// Runs the verb.
 pub(super) fn man(args: &ManArgs) -> ExitCode {
+    process_code(match write(args) {
+        Ok(()) => code::OK,
+        Err(error) => describe_error::report(&error, code::FAILURE),
+    })
+}
+
+fn write(args: &ManArgs) -> anyhow::Result<()> {
     let command = super::Cli::command();
-    let written = match &args.out_dir {
-        None => clap_mangen::Man::new(command).render(&mut io::stdout()),
-        Some(folder) => {
-            fs_err::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder))
+    match &args.out_dir {
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            output::whole(&String::from_utf8_lossy(&page))?;
         }
-    };
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::fail(&error, None);
-            process_code(code::FAILURE)
+        Some(folder) => {
+            fs_err::create_dir_all(folder)?;
+            clap_mangen::generate_to(command, folder)
+                .with_context(|| format!("write the pages into {}", folder.display()))?;
         }
     }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use pki::Store;
 use proto::id::Fingerprint;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Global;
+use super::{Global, describe_error};
 use crate::{
     exit::{code, process_code},
     home::Home,
@@ -21,6 +21,9 @@ use crate::{
 
 /// Make a mesh, and issue identities to its nodes.
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Example, a mesh with one agent:\n  controller pki init --name home\n  controller pki issue agent srv-linux-01 --out srv-linux-01.identity"
+)]
 pub(super) enum PkiVerb {
     Init(init::InitArgs),
     #[command(subcommand)]
@@ -43,10 +46,7 @@ pub(super) fn pki(global: &Global, verb: PkiVerb) -> ExitCode {
     };
     match done {
         Ok(()) => process_code(code::OK),
-        Err(error) => {
-            output::fail(error.as_ref(), None);
-            process_code(code::FAILURE)
-        }
+        Err(error) => process_code(describe_error::report(&error, code::FAILURE)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::describe_error;
 use crate::{
     exit::{code, process_code},
     output,
@@ -11,6 +12,7 @@ use crate::{
 
 /// List and show platform profiles.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  controller profiles show linux-server")]
 pub(super) enum ProfilesVerb {
     /// List the profiles.
     #[command(after_help = "Example:\n  controller profiles list")]
@@ -32,14 +34,16 @@ pub(super) fn profiles(verb: ProfilesVerb) -> ExitCode {
         ProfilesVerb::Show { name } => match profiles::builtin_yaml(&name) {
             Some(yaml) => output::line(&yaml.trim_end()),
             None => {
-                output::say(&"no such profile; `controller profiles list` shows them");
+                let name = proto::text::escaped(&name);
+                output::say(&format!(
+                    "{name}: no such profile\n  `controller profiles list` shows them"
+                ));
                 return process_code(code::USAGE);
             }
         },
     };
-    process_code(if printed.is_ok() {
-        code::OK
-    } else {
-        code::OUTPUT_CLOSED
+    process_code(match printed {
+        Ok(()) => code::OK,
+        Err(error) => describe_error::report(&error.into(), code::FAILURE),
     })
 }

@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use self::agent::ChildAgent;
 use super::{
     capabilities,
-    run::drive::{Shown, drive},
+    run::drive::{Driven, Shown, Stage, drive},
     setup,
 };
 use crate::{
@@ -219,7 +219,11 @@ async fn run(orchestrator: &mut Orchestrator, name: &NodeName) -> anyhow::Result
         window: LAN_WINDOW,
     };
     let mut running = orchestrator.start(wish).await?;
-    drive(&mut running, Shown::Bytes(View::Auto), None, DEFAULT_GRACE).await?;
+    let shown = Shown::Bytes(View::Auto);
+    let stage = Stage::set(shown)?;
+    if let Driven::OutputFailed(error) = drive(&mut running, stage, None, DEFAULT_GRACE).await {
+        return Err(error.into());
+    }
     match running.outcome() {
         Some(Outcome::Finished(Exit::Code(0))) => tell("exit code 0, passed on as it is"),
         other => anyhow::bail!("the command did not end as it should: {other:?}"),

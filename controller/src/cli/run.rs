@@ -4,7 +4,7 @@ pub(super) mod drive;
 mod stdin;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use proto::{
@@ -13,27 +13,43 @@ use proto::{
 };
 
 use self::{
-    drive::{Driven, Shown, drive},
+    drive::{Driven, Shown, Stage, drive},
     words::wish,
 };
-use super::{Global, describe_error, setup};
+use super::{
+    Global,
+    describe_error::{self, Verdict},
+    setup,
+};
 use crate::{
     config::DEFAULT_GRACE,
     exit::{Origin, code, of_outcome, process_code},
-    orchestrator::Running,
-    output::{self, View, chain, events::harmless_pretty_json, report},
+    orchestrator::{RunError, Running},
+    output::{
+        self, View, WriteError, chain,
+        events::{Event, harmless_pretty_json},
+        report::{self, Gathered, NotStarted, Report},
+    },
+    timespan::{limit, timespan},
 };
 
 /// Run a command on an agent, and show its output as it is produced.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+controller run [OPTIONS] -t NAME -- PROGRAM [ARGUMENT]...
+       controller run [OPTIONS] -t NAME --shell[=SHELL] 'SCRIPT'
+       controller run [OPTIONS] -t NAME --script FILE",
+    after_help = "\
 Examples:
   controller run -t srv-linux-01 -- uname -a
   controller run -t srv-linux-01 --shell 'journalctl -p err | tail -n 5'
   tar c . | controller run -t srv-linux-01 --stdin -- tar x -C /srv/www
 
 Exit codes: the remote one as it is; 124 timed out, 125 not started, 126 not executable,
-127 not found, 128+n ended by signal n, 130 interrupted, 254 denied, 255 unreachable or lost.")]
+127 not found, 128+n ended by signal n, 130 interrupted, 141 the output could not be written here,
+254 denied, 255 unreachable or lost."
+)]
 pub(super) struct RunArgs {
     /// The agent to run on.
     #[arg(short, long, value_name = "NAME")]
@@ -54,11 +70,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     stdin: Option<Option<PathBuf>>,
     /// End the command after this time, such as 30s or 5min.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_TIMEOUT")]
-    timeout: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_TIMEOUT", value_parser = limit)]
+    timeout: Option<Duration>,
     /// End the command when it writes nothing for this time.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_IDLE_TIMEOUT")]
-    idle_timeout: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_IDLE_TIMEOUT", value_parser = limit)]
+    idle_timeout: Option<Duration>,
     /// End the command when it has written this many bytes.
     #[arg(long, value_name = "BYTES")]
     max_output: Option<u64>,
@@ -69,11 +85,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "SECONDS")]
     cpu: Option<u64>,
     /// Time between asking processes to end and killing them.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_GRACE")]
-    grace: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_GRACE", value_parser = timespan)]
+    grace: Option<Duration>,
     /// How long to look for the agent.
-    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT")]
-    connect_timeout: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT", value_parser = limit)]
+    connect_timeout: Option<Duration>,
     /// The run's id: asking again with the same id starts nothing and returns the first result.
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
@@ -87,11 +103,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     raw: bool,
     /// The program and its arguments, or one script after --shell.
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     words: Vec<std::ffi::OsString>,
 }
 
@@ -107,64 +119,137 @@ pub(super) fn run(global: &Global, args: RunArgs) -> ExitCode {
             return process_code(code::USAGE);
         }
     };
-    match setup::block_on(whole(global, &args, wish)) {
-        Ok(code) => process_code(code),
-        Err(error) => process_code(describe_error::report(&error)),
+    let asked = Asked {
+        id: wish.start.id,
+        target: args.target.clone(),
+        shown: shown(&args),
+    };
+    let ended = setup::block_on(whole(global, &args, wish, &asked));
+    process_code(ended.unwrap_or_else(|error| asked.not_started(&error)))
+}
+
+const fn shown(args: &RunArgs) -> Shown {
+    match (args.json, args.ndjson, args.raw) {
+        (true, _, _) => Shown::Json,
+        (false, true, _) => Shown::Ndjson,
+        (false, false, true) => Shown::Bytes(View::Raw),
+        (false, false, false) => Shown::Bytes(View::Auto),
     }
 }
 
-async fn whole(global: &Global, args: &RunArgs, mut wish: words::Wish) -> anyhow::Result<u8> {
+/// Does it all. An error proves that nothing was started.
+async fn whole(
+    global: &Global,
+    args: &RunArgs,
+    mut wish: words::Wish,
+    asked: &Asked,
+) -> anyhow::Result<u8> {
     let mut context = setup::open(global)?;
     let config = &context.config;
-    let grace = args
-        .grace
-        .map(Into::into)
-        .or(config.grace)
-        .unwrap_or(DEFAULT_GRACE);
+    let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
-    let mut running = context.orchestrator.start(wish.start).await?;
-    let shown = match (args.json, args.ndjson) {
-        (true, _) => Shown::Json,
-        (false, true) => Shown::Ndjson,
-        (false, false) => Shown::Bytes(if args.raw { View::Raw } else { View::Auto }),
+    let stage = Stage::set(asked.shown)?;
+    let mut running = match context.orchestrator.start(wish.start).await {
+        Ok(running) => running,
+        Err(error) => {
+            context.orchestrator.shutdown().await;
+            return Err(error.into());
+        }
     };
-    let driven = drive(&mut running, shown, wish.stdin, grace).await?;
+    let driven = drive(&mut running, stage, wish.stdin, grace).await;
     if let Some(refusal) = running.not_let_in() {
         return Err(refusal.into());
     }
     context.orchestrator.remember_target(&running);
     context.orchestrator.shutdown().await;
-    Ok(conclude(&running, &args.target, shown, driven))
+    Ok(asked.conclude(&running, driven))
 }
 
-/// Says what the exit code alone does not, and returns it.
-fn conclude(running: &Running, target: &NodeName, shown: Shown, driven: Driven) -> u8 {
-    let Some(outcome) = running.outcome() else {
-        return match driven {
-            Driven::LeftEarly | Driven::Over(_) => code::INTERRUPTED,
-            Driven::OutputClosed => code::OUTPUT_CLOSED,
+/// What was asked for, and how its end is to be shown.
+struct Asked {
+    id: RunId,
+    target: NodeName,
+    shown: Shown,
+}
+
+impl Asked {
+    /// Says that nothing was started, and why, and returns the exit code.
+    fn not_started(&self, error: &anyhow::Error) -> u8 {
+        let Verdict { code, .. } = describe_error::judge(error, code::UNREACHABLE);
+        if code == code::UNREACHABLE {
+            let outcome = match error.downcast_ref() {
+                Some(RunError::Unreachable(_)) => NotStarted::Unreachable,
+                _ => NotStarted::Otherwise,
+            };
+            let why = chain(error.as_ref());
+            let report = Report::not_started(self.id, self.target.clone(), outcome, code, why);
+            if let Err(error) = self.show(report, Gathered::default()) {
+                return describe_error::report(&error.into(), code);
+            }
+        }
+        describe_error::report(error, code)
+    }
+
+    /// Says what the exit code alone does not, and returns it.
+    fn conclude(&self, running: &Running, driven: Driven) -> u8 {
+        let (gathered, left) = match driven {
+            Driven::Over(gathered) => (gathered, false),
+            Driven::LeftEarly => (Gathered::default(), true),
+            Driven::OutputFailed(error) => return self.output_failed(running, error),
         };
-    };
-    let (code, origin) = of_outcome(outcome);
-    if let Driven::Over(gathered) = driven {
-        let mut report =
-            report::Report::new(running.id(), target.clone(), outcome, running.ended());
-        match shown {
-            Shown::Json => {
-                report.output = Some(gathered);
-                drop(output::line(&harmless_pretty_json(&report)));
+        let outcome = running.outcome().filter(|_| !left);
+        let target = self.target.clone();
+        let report = match outcome {
+            Some(outcome) => Report::new(self.id, target, outcome, running.ended()),
+            None => Report::left(self.id, target),
+        };
+        if let Err(error) = self.show(report, gathered) {
+            return describe_error::report(&error.into(), code::OUTPUT_CLOSED);
+        }
+        let Some(outcome) = outcome else {
+            return code::INTERRUPTED;
+        };
+        let (code, origin) = of_outcome(outcome);
+        if origin != Origin::Process {
+            let mut text = explain(running, &self.target, outcome);
+            if let Some(next) = describe_error::next_after(outcome) {
+                text = format!("{text}\n  {next}");
             }
-            Shown::Ndjson => {
-                let line = output::events::Event::Ended(&report).line();
-                drop(output::line(&line.trim_end()));
+            output::say(&text);
+        }
+        code
+    }
+
+    /// Says that the output did not arrive; the end of the run that follows from it is no news,
+    /// unless it is not known.
+    fn output_failed(&self, running: &Running, error: WriteError) -> u8 {
+        let code = describe_error::report(&error.into(), code::OUTPUT_CLOSED);
+        match running.outcome() {
+            Some(lost @ Outcome::Lost(_)) => {
+                output::say(&explain(running, &self.target, lost));
+                of_outcome(lost).0
             }
-            Shown::Bytes(_) => {}
+            Some(
+                Outcome::Finished(_)
+                | Outcome::Refused(_)
+                | Outcome::TimedOut(_)
+                | Outcome::Cancelled,
+            )
+            | None => code,
         }
     }
-    if origin != Origin::Process {
-        output::say(&explain(running, target, outcome));
+
+    /// Shows the end to programs, where they are to see it.
+    fn show(&self, mut report: Report, gathered: Gathered) -> Result<(), WriteError> {
+        match self.shown {
+            Shown::Json => {
+                report.output = Some(gathered);
+                output::line(&harmless_pretty_json(&report))
+            }
+            Shown::Ndjson => output::whole(&Event::Ended(&report).line()),
+            Shown::Bytes(_) => Ok(()),
+        }
     }
-    code
 }
 
 fn explain(running: &Running, target: &NodeName, outcome: &Outcome) -> String {

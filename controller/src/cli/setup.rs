@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use node::discovery::fixed::KnownAddress;
-use pki::{Identity, Revocation, StaleCrl, Store};
-use proto::id::{NodeName, Role};
+use pki::{Identity, LoadIdentityError, Revocation, StaleCrl, Store};
+use proto::id::{NodeId, NodeName, Role};
 use time::OffsetDateTime;
 
 use super::Global;
@@ -21,20 +21,52 @@ pub(super) struct Context {
     pub(super) orchestrator: Orchestrator,
 }
 
+/// This controller cannot say who it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum IdentityError {
+    /// There is none where it is when nothing else is said.
+    #[error("this controller has no identity yet")]
+    NotYet,
+    /// There is none where it was said to be.
+    #[error("the identity {} does not exist", .path.display())]
+    Missing {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It is of no use.
+    #[error(transparent)]
+    Load(LoadIdentityError),
+    /// It is somebody else's.
+    #[error("{} is the identity of {node}, and not a controller's", .path.display())]
+    Role {
+        /// Where.
+        path: PathBuf,
+        /// Whose it is.
+        node: NodeId,
+    },
+}
+
+impl IdentityError {
+    /// Returns what to do about it.
+    pub(super) fn next_step(&self) -> String {
+        match self {
+            Self::NotYet => {
+                "make a mesh with `controller pki init`, or name an identity file with --identity"
+            }
+            Self::Missing { .. } | Self::Role { .. } => {
+                "where the mesh was made, `controller pki issue controller NAME --out FILE` makes one"
+            }
+            Self::Load(_) => "`controller pki inspect FILE` shows what an identity file says",
+        }
+        .into()
+    }
+}
+
 /// Opens this controller's identity and its links. Must be called within a runtime.
 pub(super) fn open(global: &Global) -> anyhow::Result<Context> {
     let home = Home::find(global.home.clone())?;
     let config = Config::load(&home.config())?;
-    let path = identity_path(global, &config, &home);
-    let identity =
-        Identity::load(&path, OffsetDateTime::now_utc()).with_context(|| identity_hint(&path))?;
-    if identity.node().role != Role::Controller {
-        anyhow::bail!(
-            "{} is the identity of {}; a controller needs one from `controller pki issue controller NAME`",
-            path.display(),
-            identity.node()
-        );
-    }
+    let identity = identity(global, &config, &home)?;
     let revocation = revocation(&home, &identity)?;
     let known = known(&global.address, &config, &identity);
     let lan = match global.mdns.or(config.mdns) {
@@ -70,22 +102,34 @@ pub(super) fn address(text: &str) -> Result<Option<(NodeName, SocketAddr)>, Stri
 }
 
 /// Returns how long to look for an agent: the flag, else the configuration, else the default.
-pub(super) fn window(flag: Option<humantime::Duration>, config: &Config) -> Duration {
-    flag.map(Duration::from)
-        .or(config.connect_timeout)
+pub(super) fn window(flag: Option<Duration>, config: &Config) -> Duration {
+    flag.or(config.connect_timeout)
         .unwrap_or(DEFAULT_CONNECT_TIMEOUT)
 }
 
-fn identity_path(global: &Global, config: &Config, home: &Home) -> PathBuf {
+fn identity(global: &Global, config: &Config, home: &Home) -> Result<Identity, IdentityError> {
     let named = global.identity.clone().or_else(|| config.identity.clone());
-    named.unwrap_or_else(|| Store::controller_identity(home.path()))
-}
-
-fn identity_hint(path: &std::path::Path) -> String {
-    if path.exists() {
-        format!("this controller's identity {} is of no use", path.display())
-    } else {
-        "this controller has no identity yet; make a mesh with `controller pki init`, or name an identity file with --identity".into()
+    let (path, missing) = match named {
+        Some(path) => (path.clone(), IdentityError::Missing { path }),
+        None => (
+            Store::controller_identity(home.path()),
+            IdentityError::NotYet,
+        ),
+    };
+    // Only a file that is certainly not there: one that cannot be looked at has another reason.
+    if path.try_exists().is_ok_and(|exists| !exists) {
+        return Err(missing);
+    }
+    let identity = Identity::load(&path, OffsetDateTime::now_utc()).map_err(IdentityError::Load)?;
+    match identity.node() {
+        NodeId {
+            role: Role::Controller,
+            ..
+        } => Ok(identity),
+        node => Err(IdentityError::Role {
+            node: node.clone(),
+            path,
+        }),
     }
 }
 

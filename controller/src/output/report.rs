@@ -9,7 +9,7 @@ use proto::{
 };
 use serde::Serialize;
 
-use crate::exit::{Origin, of_outcome};
+use crate::exit::{Origin, code, of_outcome};
 
 /// The most of one stream that a report carries, in bytes; the rest is counted and left out.
 pub const MAX_GATHERED: usize = 64 << 20;
@@ -21,7 +21,8 @@ pub struct Report {
     pub run: String,
     /// On which target.
     pub target: NodeName,
-    /// One of `finished`, `refused`, `timed_out`, `cancelled`, `lost`.
+    /// One of `finished`, `refused`, `timed_out`, `cancelled`, `lost`; and where nothing was started
+    /// for a reason that lies on this side, `unreachable` or `not_started`.
     pub outcome: &'static str,
     /// Who decided the exit code.
     pub origin: Origin,
@@ -139,6 +140,62 @@ impl Report {
             left,
             unconfirmed,
             duration_ms: ended.map(|ended| ended.duration_ms),
+            output: None,
+        }
+    }
+}
+
+/// Why a controller proved by itself that nothing was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStarted {
+    /// No agent proved to be the target.
+    Unreachable,
+    /// The request was not sent.
+    Otherwise,
+}
+
+impl Report {
+    /// Describes a run that was not started, which this controller knows by itself.
+    #[must_use]
+    pub fn not_started(
+        run: RunId,
+        target: NodeName,
+        outcome: NotStarted,
+        exit_code: u8,
+        why: String,
+    ) -> Self {
+        let outcome = match outcome {
+            NotStarted::Unreachable => "unreachable",
+            NotStarted::Otherwise => "not_started",
+        };
+        Self::of_controller(run, target, outcome, exit_code, why)
+    }
+
+    /// Describes a run whose end this controller did not wait for.
+    #[must_use]
+    pub fn left(run: RunId, target: NodeName) -> Self {
+        let why = "left without confirmation; it may still be ending there";
+        Self::of_controller(run, target, "lost", code::INTERRUPTED, why.into())
+    }
+
+    fn of_controller(
+        run: RunId,
+        target: NodeName,
+        outcome: &'static str,
+        exit_code: u8,
+        why: String,
+    ) -> Self {
+        Self {
+            run: run.to_string(),
+            target,
+            outcome,
+            origin: Origin::Controller,
+            exit_code: exit_code.into(),
+            signal: None,
+            why: Some(why),
+            left: Vec::new(),
+            unconfirmed: Vec::new(),
+            duration_ms: None,
             output: None,
         }
     }

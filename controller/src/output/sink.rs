@@ -5,6 +5,7 @@
 //! process waits; the link itself goes on.
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _, Write},
     thread::{self, JoinHandle},
 };
@@ -12,7 +13,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::terminal::Neutraliser;
+use super::{
+    WriteError, current_line,
+    terminal::{Line, Neutraliser},
+};
 
 /// Pieces of output between the link and the writer: at most this many times a receive batch.
 const QUEUE: usize = 16;
@@ -38,16 +42,25 @@ pub enum Stream {
     Stderr,
 }
 
-/// Nobody reads this process's output any more.
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
+        })
+    }
+}
+
+/// Output cannot be written any more; [`Sink::finish`] says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("standard output was closed")]
+#[error("the output cannot be written")]
 pub struct SinkClosed;
 
 /// Writes output on a thread of its own.
 #[derive(Debug)]
 pub struct Sink {
     queue: mpsc::Sender<(Stream, Bytes)>,
-    writer: JoinHandle<Result<(), SinkClosed>>,
+    writer: JoinHandle<Result<(), WriteError>>,
 }
 
 /// A place in the queue.
@@ -77,7 +90,7 @@ impl Sink {
     /// Waits until a piece can be queued.
     ///
     /// # Errors
-    /// Nobody reads it.
+    /// Nothing can be written any more.
     ///
     /// # Cancel safety
     /// Nothing is lost when this is dropped.
@@ -93,15 +106,20 @@ impl Sink {
     ///
     /// # Errors
     /// Some of it was not.
-    pub fn finish(self) -> Result<(), SinkClosed> {
+    pub fn finish(self) -> Result<(), WriteError> {
         drop(self.queue);
-        self.writer.join().unwrap_or(Err(SinkClosed))
+        self.writer.join().unwrap_or_else(|_| {
+            Err(WriteError {
+                stream: Stream::Stdout,
+                source: io::Error::other("the output thread broke"),
+            })
+        })
     }
 }
 
-fn write_all(mut pieces: mpsc::Receiver<(Stream, Bytes)>, view: View) -> Result<(), SinkClosed> {
-    let mut stdout = Target::new(Box::new(io::stdout()), io::stdout().is_terminal(), view);
-    let mut stderr = Target::new(Box::new(io::stderr()), io::stderr().is_terminal(), view);
+fn write_all(mut pieces: mpsc::Receiver<(Stream, Bytes)>, view: View) -> Result<(), WriteError> {
+    let mut stdout = Target::new(Stream::Stdout, view);
+    let mut stderr = Target::new(Stream::Stderr, view);
     while let Some(piece) = pieces.blocking_recv() {
         let mut next = Some(piece);
         while let Some((stream, piece)) = next {
@@ -123,27 +141,65 @@ fn write_all(mut pieces: mpsc::Receiver<(Stream, Bytes)>, view: View) -> Result<
 
 /// One of this process's own streams.
 struct Target {
+    stream: Stream,
     to: Box<dyn Write>,
     neutraliser: Option<Neutraliser>,
+    line: Written,
     gathered: Vec<u8>,
 }
 
+/// Which line a stream writes.
+enum Written {
+    /// The one on which this program's messages appear too.
+    WithMessages,
+    /// One of its own.
+    Apart(Line),
+}
+
 impl Target {
-    fn new(to: Box<dyn Write>, terminal: bool, view: View) -> Self {
+    fn new(stream: Stream, view: View) -> Self {
+        let messages_on_terminal = io::stderr().is_terminal();
+        let (to, terminal, line): (Box<dyn Write>, _, _) = match stream {
+            Stream::Stdout => {
+                let terminal = io::stdout().is_terminal();
+                let line = if terminal && messages_on_terminal {
+                    Written::WithMessages
+                } else {
+                    Written::Apart(Line::new())
+                };
+                (Box::new(io::stdout()), terminal, line)
+            }
+            Stream::Stderr => {
+                let line = Written::WithMessages;
+                (Box::new(io::stderr()), messages_on_terminal, line)
+            }
+        };
         let neutralise = terminal && view == View::Auto;
         Self {
+            stream,
             to,
             neutraliser: neutralise.then(Neutraliser::default),
+            line,
             gathered: Vec::new(),
         }
     }
 
-    fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+    fn write(&mut self, piece: &[u8]) -> Result<(), WriteError> {
+        if let (None, Written::WithMessages) = (&self.neutraliser, &self.line) {
+            current_line().pass(piece);
+        }
         match &mut self.neutraliser {
-            Some(neutraliser) => self.gathered.extend(neutraliser.push(piece).into_bytes()),
+            Some(neutraliser) => {
+                let shown = match &mut self.line {
+                    Written::WithMessages => neutraliser.push(piece, &mut current_line()),
+                    Written::Apart(line) => neutraliser.push(piece, line),
+                };
+                self.gathered.extend(shown.into_bytes());
+            }
             // Not gathered: a large piece is written as it is.
             None if self.gathered.is_empty() && piece.len() >= BATCH / 4 => {
-                return self.to.write_all(piece).map_err(|_| SinkClosed);
+                let written = self.to.write_all(piece);
+                return written.map_err(|source| self.failed(source));
             }
             None => self.gathered.extend_from_slice(piece),
         }
@@ -154,19 +210,30 @@ impl Target {
         }
     }
 
-    fn flush(&mut self) -> Result<(), SinkClosed> {
+    fn flush(&mut self) -> Result<(), WriteError> {
         let written = self
             .to
             .write_all(&self.gathered)
             .and_then(|()| self.to.flush());
         self.gathered.clear();
-        written.map_err(|_| SinkClosed)
+        written.map_err(|source| self.failed(source))
     }
 
-    fn finish(&mut self) -> Result<(), SinkClosed> {
+    fn finish(&mut self) -> Result<(), WriteError> {
         if let Some(neutraliser) = &mut self.neutraliser {
-            self.gathered.extend(neutraliser.finish().into_bytes());
+            let shown = match &mut self.line {
+                Written::WithMessages => neutraliser.finish(&mut current_line()),
+                Written::Apart(line) => neutraliser.finish(line),
+            };
+            self.gathered.extend(shown.into_bytes());
         }
         self.flush()
+    }
+
+    fn failed(&self, source: io::Error) -> WriteError {
+        WriteError {
+            stream: self.stream,
+            source,
+        }
     }
 }

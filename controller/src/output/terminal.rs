@@ -3,6 +3,8 @@
 //! A terminal obeys control characters: they write the clipboard (OSC 52), clear the screen, move
 //! the cursor over what was printed before. Whoever controls one host must not control the
 //! operator's screen. Colour is lost as well; `--raw` brings it back for a host that is trusted.
+//! Nor may a host speak in this program's voice: a remote line that begins as our own messages do
+//! is marked.
 //!
 //! **Invariant:** the result holds no control character but newline and tab, whatever the input and
 //! wherever it is cut in pieces. Guarded by `no_input_in_any_pieces_yields_a_control_character`.
@@ -14,6 +16,59 @@ use proto::text::is_hidden;
 /// The longest UTF-8 sequence, in bytes.
 const MAX_SEQUENCE: usize = 4;
 
+/// How this program's own messages begin.
+pub const OURS: &str = "controller:";
+
+/// What is put before the colon of a remote line that begins like one of ours.
+const MARK: &str = " (remote)";
+
+/// The line that is being written to standard error, or to the terminal that both streams share.
+#[derive(Debug)]
+pub struct Line {
+    /// How many characters of [`OURS`] the line consists of; nothing once it is any other line.
+    ours: Option<usize>,
+}
+
+impl Line {
+    /// Returns an empty line.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ours: Some(0) }
+    }
+
+    /// Tells whether nothing stands on it yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ours == Some(0)
+    }
+
+    /// Notes bytes that are written as they are.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        match bytes.last() {
+            Some(b'\n') => *self = Self::new(),
+            Some(_) => self.ours = None,
+            None => {}
+        }
+    }
+
+    /// Notes the next character, and tells whether it makes the line begin like one of ours.
+    fn completes(&mut self, c: char) -> bool {
+        if c == '\n' {
+            *self = Self::new();
+            return false;
+        }
+        let matched = self.ours.filter(|at| OURS[*at..].starts_with(c));
+        self.ours = matched.map(|at| at + 1).filter(|at| *at < OURS.len());
+        matched.is_some() && self.ours.is_none()
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Makes the bytes of one stream harmless, piece by piece.
 #[derive(Debug, Default)]
 pub struct Neutraliser {
@@ -22,18 +77,18 @@ pub struct Neutraliser {
 }
 
 impl Neutraliser {
-    /// Returns the harmless form of the next bytes.
-    pub fn push(&mut self, bytes: &[u8]) -> String {
+    /// Returns the harmless form of the next bytes, which go on `line`.
+    pub fn push(&mut self, bytes: &[u8], line: &mut Line) -> String {
         let mut input = std::mem::take(&mut self.pending);
         input.extend_from_slice(bytes);
         let keep = unfinished(&input);
         self.pending = input.split_off(input.len() - keep);
-        show(&input)
+        marked(&show(&input), line)
     }
 
     /// Returns what was held back, at the end of the stream.
-    pub fn finish(&mut self) -> String {
-        show(&std::mem::take(&mut self.pending))
+    pub fn finish(&mut self, line: &mut Line) -> String {
+        marked(&show(&std::mem::take(&mut self.pending)), line)
     }
 }
 
@@ -81,14 +136,27 @@ fn show(input: &[u8]) -> String {
     shown
 }
 
+/// Marks what begins like one of our own lines, wherever it was cut in pieces.
+fn marked(text: &str, line: &mut Line) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if line.completes(c) {
+            out.push_str(MARK);
+        }
+        out.push(c);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn whole(bytes: &[u8]) -> String {
         let mut neutraliser = Neutraliser::default();
-        let mut shown = neutraliser.push(bytes);
-        shown.push_str(&neutraliser.finish());
+        let mut line = Line::new();
+        let mut shown = neutraliser.push(bytes, &mut line);
+        shown.push_str(&neutraliser.finish(&mut line));
         shown
     }
 
@@ -110,12 +178,43 @@ mod tests {
 
     #[test]
     fn a_character_cut_in_two_is_shown_whole() {
-        let mut neutraliser = Neutraliser::default();
+        let (mut neutraliser, mut line) = (Neutraliser::default(), Line::new());
         let euro = "€".as_bytes();
 
-        assert_eq!(neutraliser.push(&euro[..1]), "");
-        assert_eq!(neutraliser.push(&euro[1..2]), "");
-        assert_eq!(neutraliser.push(&euro[2..]), "€");
+        assert_eq!(neutraliser.push(&euro[..1], &mut line), "");
+        assert_eq!(neutraliser.push(&euro[1..2], &mut line), "");
+        assert_eq!(neutraliser.push(&euro[2..], &mut line), "€");
+    }
+
+    #[test]
+    fn a_remote_line_that_begins_like_ours_is_marked() {
+        let forged = "controller: x: cancelled";
+
+        assert_eq!(
+            whole(format!("a\n{forged}\r\n{forged}").as_bytes()),
+            "a\ncontroller (remote): x: cancelled\ncontroller (remote): x: cancelled"
+        );
+        for honest in [
+            "the controller: on",
+            "controllers: 2",
+            "controller",
+            " controller: ",
+        ] {
+            assert_eq!(whole(honest.as_bytes()), honest);
+        }
+    }
+
+    #[test]
+    fn a_forged_line_is_marked_even_when_two_streams_write_it_together() {
+        let (mut stdout, mut stderr) = (Neutraliser::default(), Neutraliser::default());
+        let mut line = Line::new();
+
+        let mut shown = stdout.push(b"contr", &mut line);
+        shown.push_str(&stderr.push(b"oller", &mut line));
+        shown.push_str(&stdout.push(b": done\n", &mut line));
+
+        assert_eq!(shown, "controller (remote): done\n");
+        assert!(line.is_empty());
     }
 
     #[test]
@@ -123,10 +222,10 @@ mod tests {
         // Every pair of bytes, whole and cut between them, after the beginning of a character.
         for first in 0..=255_u8 {
             for second in 0..=255_u8 {
-                let mut neutraliser = Neutraliser::default();
-                let mut shown = neutraliser.push(&[0xe2, first]);
-                shown.push_str(&neutraliser.push(&[second]));
-                shown.push_str(&neutraliser.finish());
+                let (mut neutraliser, mut line) = (Neutraliser::default(), Line::new());
+                let mut shown = neutraliser.push(&[0xe2, first], &mut line);
+                shown.push_str(&neutraliser.push(&[second], &mut line));
+                shown.push_str(&neutraliser.finish(&mut line));
                 shown.push_str(&whole(&[first, second]));
 
                 let harmless = shown

@@ -1,6 +1,9 @@
 //! `controller pki issue`: an identity for a node, in one file.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -9,17 +12,20 @@ use proto::id::{NodeId, NodeName, Role};
 use time::OffsetDateTime;
 
 use super::{open, shown, typed};
-use crate::{cli::Global, output};
+use crate::{cli::Global, output, timespan::limit};
 
 /// Issue an identity: one file with the key, the certificate and the mesh's fingerprint.
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Example:\n  controller pki issue agent srv-linux-01 --out srv-linux-01.identity\n\nThe file is all that the node needs. It holds a private key: copy it over ssh, and to one host only."
+)]
 pub(in crate::cli) enum IssueVerb {
     /// For an agent.
     #[command(
         after_help = "Example:\n  controller pki issue agent srv-linux-01 --out srv-linux-01.identity"
     )]
     Agent(IssueArgs),
-    /// For another operator, who needs no CA: `controller --identity FILE run …`.
+    /// For another operator, who needs no CA: `controller --identity FILE run ...`.
     #[command(
         after_help = "Example:\n  controller pki issue controller alice --out alice.identity"
     )]
@@ -37,7 +43,7 @@ pub(in crate::cli) struct IssueArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// For how long it is valid.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
     validity: Option<Duration>,
     /// An address at which the new node will find another one.
     // Not `--address`, which every verb has for the addresses that this controller uses itself.
@@ -57,6 +63,15 @@ pub(super) fn issue(global: &Global, verb: IssueVerb) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.out.symlink_metadata().is_err(),
         "{} exists already: move it away, or write another file",
+        typed(&args.out)
+    );
+    let folder = args
+        .out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    anyhow::ensure!(
+        folder.is_none_or(Path::is_dir),
+        "there is no folder for {}: make it first",
         typed(&args.out)
     );
     let mut addresses = Addresses::new();

@@ -14,12 +14,12 @@ use proto::{
 };
 use tokio::task::JoinSet;
 
-use super::{stdin, words::Source};
+use super::stdin::{self, Source};
 use crate::{
     cli::interrupt::Interrupts,
     orchestrator::Running,
     output::{
-        self, Sink, Stream, View, chain,
+        self, Sink, Stream, View, WriteError, chain,
         events::Event,
         report::{Content, Gathered},
     },
@@ -42,8 +42,26 @@ pub(in crate::cli) enum Driven {
     Over(Gathered),
     /// The second Ctrl-C: the run may go on.
     LeftEarly,
-    /// This process's output was closed, and the run was cancelled for it.
-    OutputClosed,
+    /// Output could not be written here, and the run was cancelled for it if it still ran.
+    OutputFailed(WriteError),
+}
+
+/// What driving needs of this process, had before anything is started elsewhere.
+pub(in crate::cli) struct Stage {
+    shown: Shown,
+    sink: Sink,
+}
+
+impl Stage {
+    /// Sets the stage.
+    pub(in crate::cli) fn set(shown: Shown) -> anyhow::Result<Self> {
+        let view = match shown {
+            Shown::Bytes(view) => view,
+            Shown::Json | Shown::Ndjson => View::Raw,
+        };
+        let sink = Sink::spawn(view).context("start the output thread")?;
+        Ok(Self { shown, sink })
+    }
 }
 
 struct Drive<'a> {
@@ -56,19 +74,15 @@ struct Drive<'a> {
 /// Shows `running` until its end.
 pub(in crate::cli) async fn drive(
     running: &mut Running,
-    shown: Shown,
+    stage: Stage,
     source: Option<Source>,
     grace: Duration,
-) -> anyhow::Result<Driven> {
-    let mut interrupts = Interrupts::listen().context("listen for Ctrl-C")?;
-    let view = match shown {
-        Shown::Bytes(view) => view,
-        Shown::Json | Shown::Ndjson => View::Raw,
-    };
-    let sink = Sink::spawn(view).context("start the output thread")?;
+) -> Driven {
+    let Stage { shown, sink } = stage;
+    let mut interrupts = Interrupts::listen();
     let mut feeding = JoinSet::new();
     if let (Some(source), Some(to)) = (source, running.take_stdin()) {
-        feeding.spawn(stdin::feed(to, stdin::open(source)?));
+        feeding.spawn(stdin::feed(to, source));
     }
     let target = running.found().link.peer().name.clone();
     let mut drive = Drive {
@@ -77,20 +91,25 @@ pub(in crate::cli) async fn drive(
         gathered: Gathered::default(),
         running,
     };
-    let driven = drive.until_over(&sink, &mut interrupts, grace).await;
-    if matches!(driven, Driven::Over(_)) {
-        let written = tokio::task::spawn_blocking(move || sink.finish());
-        tokio::select! {
-            written = written => if !matches!(written, Ok(Ok(()))) {
-                return Ok(Driven::OutputClosed);
-            },
-            () = interrupts.next() => return Ok(Driven::LeftEarly),
-        }
+    let end = drive.until_over(&sink, &mut interrupts, grace).await;
+    if end == End::LeftEarly {
+        return Driven::LeftEarly;
     }
-    Ok(match driven {
-        Driven::Over(_) => Driven::Over(drive.gathered),
-        Driven::LeftEarly | Driven::OutputClosed => driven,
-    })
+    let written = tokio::task::spawn_blocking(move || sink.finish());
+    tokio::select! {
+        written = written => match written {
+            Ok(Err(error)) => Driven::OutputFailed(error),
+            Ok(Ok(())) | Err(_) => Driven::Over(drive.gathered),
+        },
+        () = interrupts.next() => Driven::LeftEarly,
+    }
+}
+
+/// How hearing the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Over,
+    LeftEarly,
 }
 
 impl Drive<'_> {
@@ -99,7 +118,7 @@ impl Drive<'_> {
         sink: &Sink,
         interrupts: &mut Interrupts,
         grace: Duration,
-    ) -> Driven {
+    ) -> End {
         let canceller = self.running.canceller();
         let mut cancelling = std::pin::pin!(None);
         let mut why = Why::Nothing;
@@ -109,7 +128,7 @@ impl Drive<'_> {
                 () = interrupts.next() => {
                     if why == Why::Interrupted {
                         self.leave();
-                        return Driven::LeftEarly;
+                        return End::LeftEarly;
                     }
                     output::say(&format!(
                         "{}: cancelling; Ctrl-C again leaves at once",
@@ -144,10 +163,7 @@ impl Drive<'_> {
                 }
             }
         }
-        match why {
-            Why::OutputClosed => Driven::OutputClosed,
-            Why::Nothing | Why::Interrupted => Driven::Over(Gathered::default()),
-        }
+        End::Over
     }
 
     /// Turns what happened into what is shown next.

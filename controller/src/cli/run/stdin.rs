@@ -1,12 +1,35 @@
 //! Standard input on its way to a run.
 
-use std::{fs::File, io::Read, thread};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    thread,
+};
 
 use bytes::Bytes;
 use node::run::StdinSender;
 use tokio::sync::mpsc;
 
-use super::words::Source;
+/// Where a run's standard input comes from.
+pub(in crate::cli) type Source = Box<dyn io::Read + Send>;
+
+/// Opens `file`, or this process's own standard input.
+///
+/// # Errors
+/// It is not there, or cannot be read as a file.
+pub(super) fn open(file: Option<&Path>) -> anyhow::Result<Source> {
+    let Some(path) = file else {
+        return Ok(Box::new(io::stdin()));
+    };
+    let file = fs_err::File::open(path)?;
+    anyhow::ensure!(
+        !file.metadata()?.is_dir(),
+        "{} is a directory",
+        path.display()
+    );
+    Ok(Box::new(File::from(file)))
+}
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
@@ -18,7 +41,7 @@ const QUEUE: usize = 4;
 ///
 /// Reading blocks, so it has a thread of its own, which is left behind when the run ends first: a
 /// terminal that nobody types on cannot be woken.
-pub(super) async fn feed(mut to: StdinSender, source: Box<dyn Read + Send>) {
+pub(super) async fn feed(mut to: StdinSender, source: Source) {
     let (pieces, mut read) = mpsc::channel(QUEUE);
     let reader = thread::Builder::new().name("stdin".into());
     if let Err(error) = reader.spawn(move || read_all(source, &pieces)) {
@@ -33,15 +56,7 @@ pub(super) async fn feed(mut to: StdinSender, source: Box<dyn Read + Send>) {
     to.finish().await;
 }
 
-/// Opens what is to be read.
-pub(super) fn open(source: Source) -> anyhow::Result<Box<dyn Read + Send>> {
-    Ok(match source {
-        Source::Inherited => Box::new(std::io::stdin()),
-        Source::File(path) => Box::new(File::from(fs_err::File::open(path)?)),
-    })
-}
-
-fn read_all(mut source: Box<dyn Read + Send>, pieces: &mpsc::Sender<Bytes>) {
+fn read_all(mut source: Source, pieces: &mpsc::Sender<Bytes>) {
     let mut buffer = vec![0; CHUNK];
     loop {
         match source.read(&mut buffer) {
@@ -52,7 +67,7 @@ fn read_all(mut source: Box<dyn Read + Send>, pieces: &mpsc::Sender<Bytes>) {
                     return;
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 tracing::error!(%error, "standard input cannot be read any further");
                 return;

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    io::Read as _,
+    path::Path,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use proto::{
     shell::Shell,
 };
 
-use super::RunArgs;
+use super::{RunArgs, stdin};
 use crate::{
     config::{Config, DEFAULT_CONNECT_TIMEOUT},
     orchestrator::{Command, Script, StartRun},
@@ -25,15 +26,7 @@ const MAX_SCRIPT: u64 = 512 << 10;
 /// A wish, and where its standard input comes from.
 pub(super) struct Wish {
     pub(super) start: StartRun,
-    pub(super) stdin: Option<Source>,
-}
-
-/// Where standard input comes from.
-pub(in crate::cli) enum Source {
-    /// This process's own.
-    Inherited,
-    /// A file.
-    File(PathBuf),
+    pub(super) stdin: Option<stdin::Source>,
 }
 
 impl Wish {
@@ -49,10 +42,10 @@ impl Wish {
 
 /// Reads the words.
 pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
-    let stdin = args.stdin.as_ref().map(|file| match file {
-        Some(path) => Source::File(path.clone()),
-        None => Source::Inherited,
-    });
+    let stdin = args.stdin.as_ref();
+    let stdin = stdin
+        .map(|file| stdin::open(file.as_deref()).context("--stdin"))
+        .transpose()?;
     let start = StartRun {
         id: match args.run_id {
             Some(id) => id,
@@ -68,8 +61,8 @@ pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
             StdinMode::Closed
         },
         limits: Limits {
-            wall_ms: args.timeout.map(|limit| millis(limit.into())),
-            idle_ms: args.idle_timeout.map(|limit| millis(limit.into())),
+            wall_ms: args.timeout.map(millis),
+            idle_ms: args.idle_timeout.map(millis),
             output_bytes: args.max_output,
             memory_bytes: args.memory,
             cpu_s: args.cpu,
@@ -84,16 +77,13 @@ pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
 fn command(args: &RunArgs) -> anyhow::Result<Command> {
     let shell = match args.shell.as_deref() {
         None | Some("") => None,
-        Some(name) => Some(name.parse::<Shell>()?),
+        Some(name) => Some(
+            name.parse::<Shell>()
+                .with_context(|| format!("--shell={name}"))?,
+        ),
     };
     if let Some(path) = &args.script {
-        let size = fs_err::metadata(path)?.len();
-        ensure!(
-            size <= MAX_SCRIPT,
-            "{}: a script may have at most {MAX_SCRIPT} bytes",
-            path.display()
-        );
-        let text = fs_err::read_to_string(path)?;
+        let text = script(path).context("--script")?;
         return Ok(Command::Script(Script { shell, text }));
     }
     if args.shell.is_none() {
@@ -101,7 +91,7 @@ fn command(args: &RunArgs) -> anyhow::Result<Command> {
         return Ok(Command::Argv(Argv::try_from(words)?));
     }
     match args.words.as_slice() {
-        [] => bail!("--shell needs a script"),
+        [] => bail!("--shell needs a script: one quoted word after it"),
         [script] => {
             let text = script
                 .to_str()
@@ -114,6 +104,23 @@ fn command(args: &RunArgs) -> anyhow::Result<Command> {
             "a script is one word, and {more:?} is a second: quote the script, or leave out --shell to run a program with arguments"
         ),
     }
+}
+
+/// Reads a script, of which no more is taken than may be sent.
+fn script(path: &Path) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?
+        .take(MAX_SCRIPT + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("read {}", path.display()))?;
+    let shown = path.display();
+    ensure!(
+        bytes.len() as u64 <= MAX_SCRIPT,
+        "{shown} is longer than the {MAX_SCRIPT} bytes that a script may have"
+    );
+    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8"))?;
+    ensure!(!text.trim().is_empty(), "{shown} is empty");
+    Ok(text)
 }
 
 fn environment(assignments: &[OsString]) -> anyhow::Result<Environment> {
