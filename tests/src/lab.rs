@@ -248,7 +248,8 @@ fn tell_addresses<'a>(
         .into_iter()
         .map(|(name, address)| format!("{name}={address}"))
         .collect();
-    command
-        .env("MESOSYNC_ADDRESSES", known.join(","))
-        .env("MESOSYNC_MDNS", "false");
+    if !known.is_empty() {
+        command.env("MESOSYNC_ADDRESSES", known.join(","));
+    }
+    command.env("MESOSYNC_MDNS", "false");
 }

@@ -22,6 +22,8 @@ mod process;
 #[cfg(target_os = "linux")]
 pub mod procfs;
 pub mod proxy;
+#[cfg(unix)]
+mod terminal;
 
 pub use agent::Agent;
 pub use binaries::Binaries;
@@ -32,6 +34,8 @@ pub use lan::{Counters, Host, Lan};
 pub use mesh::Mesh;
 pub use place::Place;
 pub use process::{Finished, Process, Stdin, Stdout};
+#[cfg(unix)]
+pub use terminal::{Screen, Terminal};
 
 /// How long anything in the laboratory may take before it counts as hung.
 ///
