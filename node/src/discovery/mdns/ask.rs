@@ -33,6 +33,14 @@ pub const MAX_CANDIDATES: usize = 1024;
 /// How many addresses one look-up for one agent yields at most: some for each of its interfaces.
 pub const MAX_CANDIDATES_OF_ONE: usize = 16;
 
+/// How many of them may be on one host, so that one neighbour who repeats announcements with other
+/// ports does not use up the whole number. Whoever announces is at the address that is noted: the
+/// packet's source.
+const MAX_OF_ONE_HOST: usize = MAX_CANDIDATES_OF_ONE / 4;
+
+/// The same for a look-up for all agents: half of what a controller dials at once.
+const MAX_OF_ALL_ON_ONE_HOST: usize = 32;
+
 /// How long to listen until the first repetition. An agent on a LAN answers within 5 ms.
 const FIRST_WINDOW: Duration = Duration::from_millis(150);
 
@@ -155,6 +163,7 @@ struct Question {
     mesh: Fingerprint,
     wanted: Wanted,
     most: usize,
+    most_of_one_host: usize,
     seen: HashSet<SocketAddr>,
     /// Found, but not yet passed on.
     fresh: VecDeque<Candidate>,
@@ -162,14 +171,15 @@ struct Question {
 
 impl Question {
     fn new(mesh: Fingerprint, wanted: Wanted) -> Self {
-        let most = match wanted {
-            Wanted::Agent(_) => MAX_CANDIDATES_OF_ONE,
-            Wanted::AllAgents => MAX_CANDIDATES,
+        let (most, most_of_one_host) = match wanted {
+            Wanted::Agent(_) => (MAX_CANDIDATES_OF_ONE, MAX_OF_ONE_HOST),
+            Wanted::AllAgents => (MAX_CANDIDATES, MAX_OF_ALL_ON_ONE_HOST),
         };
         Self {
             mesh,
             wanted,
             most,
+            most_of_one_host,
             seen: HashSet::new(),
             fresh: VecDeque::new(),
         }
@@ -180,13 +190,18 @@ impl Question {
             .iter()
             .filter_map(|(_, announcement)| Heard::read(announcement));
         for heard in heard.filter(|heard| heard.is_wanted(&self.mesh, &self.wanted)) {
-            if !self.is_full() && self.seen.insert(heard.addr) {
+            if !self.is_full() && self.has_room_for(heard.addr) && self.seen.insert(heard.addr) {
                 self.fresh.push_back(Candidate {
                     addr: heard.addr,
                     mechanism: Mechanism::Mdns,
                 });
             }
         }
+    }
+
+    fn has_room_for(&self, addr: SocketAddr) -> bool {
+        let of_host = self.seen.iter().filter(|seen| seen.ip() == addr.ip());
+        of_host.count() < self.most_of_one_host
     }
 
     fn is_full(&self) -> bool {
@@ -223,7 +238,7 @@ mod tests {
     fn a_look_up_for_one_agent_is_answered_when_its_limit_is_reached() {
         let mut question = Question::new(mesh(b"ours"), agent("alpha"));
         let flood: Vec<_> = (1..=100)
-            .map(|port| entry(&format!("192.0.2.1:{port}"), b"ours", "alpha"))
+            .map(|host| entry(&format!("192.0.2.{host}:4433"), b"ours", "alpha"))
             .collect();
 
         question.handle_entries(&flood);
@@ -235,17 +250,32 @@ mod tests {
         assert!(question.is_answered());
     }
 
+    #[test]
+    fn one_host_with_many_ports_leaves_room_for_others() {
+        let mut question = Question::new(mesh(b"ours"), agent("alpha"));
+        let flood: Vec<_> = (1..=100)
+            .map(|port| entry(&format!("192.0.2.66:{port}"), b"ours", "alpha"))
+            .collect();
+
+        question.handle_entries(&flood);
+        question.handle_entries(&[entry("192.0.2.1:4433", b"ours", "alpha")]);
+
+        let fresh = fresh(&question);
+        assert_eq!(fresh.len(), MAX_OF_ONE_HOST + 1);
+        assert!(fresh.contains(&"192.0.2.1:4433".to_owned()));
+    }
+
     proptest! {
         #[test]
         fn a_look_up_yields_no_address_twice_and_no_more_than_its_limit(
-            ports in prop::collection::vec(1_u16..40, 0..60),
+            hosts in prop::collection::vec(1_u16..40, 0..60),
         ) {
             let mut question = Question::new(mesh(b"ours"), agent("alpha"));
-            for port in &ports {
-                question.handle_entries(&[entry(&format!("192.0.2.1:{port}"), b"ours", "alpha")]);
+            for host in &hosts {
+                question.handle_entries(&[entry(&format!("192.0.2.{host}:4433"), b"ours", "alpha")]);
             }
 
-            let distinct: HashSet<_> = ports.iter().collect();
+            let distinct: HashSet<_> = hosts.iter().collect();
             let yielded: HashSet<_> = question.fresh.iter().map(|one| one.addr).collect();
             prop_assert_eq!(yielded.len(), question.fresh.len());
             prop_assert_eq!(yielded.len(), distinct.len().min(MAX_CANDIDATES_OF_ONE));
