@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
+use node::discovery::Mechanism;
 use proto::{capability::OsFamily, id::NodeName};
 use serde::Serialize;
 
@@ -56,10 +57,10 @@ impl Row {
             name,
             os: answer.hello.os,
             version: answer.hello.version.to_string(),
-            path: if addr.ip().is_loopback() {
-                "local"
-            } else {
-                "direct"
+            path: match answer.found.mechanism {
+                Mechanism::Mdns => "lan",
+                Mechanism::Fixed if addr.ip().is_loopback() => "local",
+                Mechanism::Fixed => "direct",
             },
             address: addr.to_string(),
             rtt_us: u64::try_from(link.rtt().as_micros()).unwrap_or(u64::MAX),
