@@ -81,7 +81,7 @@ async fn show(args: &QuickstartArgs) -> anyhow::Result<()> {
     tell(&format!("fingerprint {fingerprint}"))?;
 
     step(2, "the agent, a process of its own")?;
-    let agent = ChildAgent::start(folder.path()).await?;
+    let agent = ChildAgent::start(folder.path(), folder.temporary()).await?;
     tell(&format!(
         "process {}, UDP port {}",
         agent.pid(),
@@ -274,9 +274,19 @@ impl Folder {
         }
     }
 
+    /// Returns the folder if it is to be removed at the end.
+    fn temporary(&self) -> Option<&Path> {
+        match self {
+            Self::Temporary(folder) => Some(folder.path()),
+            Self::Kept(_) => None,
+        }
+    }
+
     /// Removes what is temporary, and returns what is kept.
     fn finish(self) -> Option<PathBuf> {
         match self {
+            // The agent has removed it already, unless it was killed.
+            Self::Temporary(folder) if !folder.path().exists() => None,
             Self::Temporary(folder) => {
                 if let Err(error) = folder.close() {
                     tracing::warn!(%error, "the temporary folder could not be removed");

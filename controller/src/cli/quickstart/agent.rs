@@ -38,14 +38,21 @@ pub(super) fn identity(folder: &Path) -> PathBuf {
 
 impl ChildAgent {
     /// Starts this very program as an agent, and waits until it serves.
-    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
+    ///
+    /// It removes `temporary` when it ends, however this process does.
+    pub(super) async fn start(folder: &Path, temporary: Option<&Path>) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["funnelcloud", "--listen", "0.0.0.0:0"])
             .arg("--identity")
             .arg(identity(folder))
             .arg("--home")
-            .arg(folder.join("agent"))
+            .arg(folder.join("agent"));
+        if let Some(temporary) = temporary {
+            command.arg("--remove").arg(temporary);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
