@@ -37,7 +37,7 @@ impl Agent {
     #[track_caller]
     pub(crate) fn start(spec: AgentSpec, listen: SocketAddr) -> Self {
         let process = Process::start(command(&spec, listen));
-        let address = address_of(&process);
+        let address = seen_from_outside(address_of(&process), spec.host);
         Self {
             spec,
             listen,

@@ -56,15 +56,21 @@ impl Lab {
     #[must_use]
     #[track_caller]
     pub fn on_lan(agents: u8) -> Self {
-        let mut lab = Self::new();
-        let lan = Lan::new(OPERATOR + agents);
-        let hosts: Vec<Host> = (1..=agents)
-            .map(|number| lan.host(OPERATOR + number))
-            .collect();
-        lab.lan = Some(lan);
-        for (number, host) in (1..).zip(hosts) {
+        let mut lab = Self::new_with_lan_of(OPERATOR + agents);
+        for number in 1..=agents {
+            let host = lab.lan().host(OPERATOR + number);
             lab.start_agent_on(host, &format!("srv-linux-{number:02}"));
         }
+        lab
+    }
+
+    /// Makes a mesh without agents on a LAN of `hosts` hosts, with the operator on host 1.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    #[track_caller]
+    pub fn new_with_lan_of(hosts: u8) -> Self {
+        let mut lab = Self::new();
+        lab.lan = Some(Lan::new(hosts));
         lab
     }
 
