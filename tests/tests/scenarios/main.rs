@@ -8,9 +8,18 @@
 mod bad_input;
 #[cfg(unix)]
 mod cli;
+#[cfg(target_os = "linux")]
+mod discovery;
 #[cfg(unix)]
 mod display;
+mod expiry;
 mod help;
+mod identity;
 #[cfg(unix)]
 mod json;
 mod lab;
+#[cfg(target_os = "linux")]
+mod lan;
+#[cfg(target_os = "linux")]
+mod quickstart;
+mod started;
