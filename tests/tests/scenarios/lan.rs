@@ -2,9 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, process::Command, time::Instant};
 
-use scenarios::{
-    Agent, Counters, Finished, Host, Lab, Lan, Mesh, PATIENCE, Process, eventually, procfs,
-};
+use scenarios::{Counters, Finished, Host, Lab, Lan, Mesh, PATIENCE, Process, eventually, procfs};
 
 use crate::{
     identity::{assert_says, message},
@@ -275,27 +273,21 @@ fn an_idle_agent_sends_nothing_and_uses_no_processor_time() {
 }
 
 #[test]
-fn an_agent_without_mdns_is_not_found_and_serves_who_knows_its_address() {
-    let mut lab = Lab::on_lan(1);
-    let silent = silent_agent(&mut lab);
-    let before = lab.lan().counters(host_of_agent(&lab)).sent;
+fn an_agent_without_mdns_is_silent_and_serves_who_knows_its_address() {
+    let lab = Lab::new_with_lan_of(2);
+    let identity = lab.mesh().issue_agent(AGENT);
+    let place = lab.lan().place(host_of_agent(&lab));
+    let mut command = started::agent(&place, &identity, "0.0.0.0:0");
+    command.arg("--no-mdns");
+    let silent = Started::by(command);
 
     let lost = lab.run(UNAME).expect_code(255);
 
     assert_says(&message(lost), &["no answer on the LAN within 2 s"]);
-    assert_eq!(lab.lan().counters(host_of_agent(&lab)).sent, before);
+    assert_eq!(lab.lan().counters(host_of_agent(&lab)).sent, 0);
     let known = format!("{AGENT}=10.77.0.2:{}", silent.listen.port());
     let words = ["--address", &known].into_iter().chain(UNAME);
     assert_ran(&Process::run(patient(lab.controller(words))));
-}
-
-/// Replaces the agent of `lab` by one that does not announce itself.
-fn silent_agent(lab: &mut Lab) -> Started {
-    let mut agent: Agent = lab.take_agent(0);
-    let mut command = agent.command();
-    agent.kill();
-    command.arg("--no-mdns");
-    Started::by(command)
 }
 
 #[test]
