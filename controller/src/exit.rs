@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use proto::run::{Exit, Outcome, Refusal, StartFailure};
+use proto::run::{Exit, Outcome, Refusal, StartFailure, Unstarted};
 
 /// Where an exit code comes from, as JSON output carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,8 +77,10 @@ fn cut(remote: i32) -> u8 {
 
 fn of_refusal(refusal: &Refusal) -> u8 {
     match refusal {
-        Refusal::Start(StartFailure::NotFound { .. }) => code::NOT_FOUND,
-        Refusal::Start(StartFailure::NotExecutable { .. }) => code::NOT_EXECUTABLE,
+        Refusal::Start(StartFailure::NotFound { .. })
+        | Refusal::NotStartedEarlier(Unstarted::NotFound) => code::NOT_FOUND,
+        Refusal::Start(StartFailure::NotExecutable { .. })
+        | Refusal::NotStartedEarlier(Unstarted::NotExecutable) => code::NOT_EXECUTABLE,
         Refusal::Start(
             StartFailure::Cwd { .. }
             | StartFailure::Environment { .. }
@@ -87,7 +89,7 @@ fn of_refusal(refusal: &Refusal) -> u8 {
         | Refusal::Request { .. }
         | Refusal::Ledger { .. }
         | Refusal::Busy { .. }
-        | Refusal::NotStartedEarlier
+        | Refusal::NotStartedEarlier(Unstarted::Other)
         | Refusal::UnknownRun
         | Refusal::Stopping => code::NOT_STARTED,
         Refusal::Role
@@ -138,7 +140,7 @@ mod tests {
         let lost = KnownOfLost {
             sent: true,
             started: false,
-            ended_by_agent: false,
+            ended: None,
             stdout_bytes: 0,
             stderr_bytes: 0,
         };

@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use proto::{
     id::{NodeName, RunId},
-    run::{Ended, Exit, Limit, Outcome, Tree},
+    run::{Ended, Exit, Limit, Outcome, Tree, Wire},
 };
 use serde::Serialize;
 
@@ -224,10 +224,13 @@ pub fn why(outcome: &Outcome) -> Option<String> {
         Outcome::TimedOut(Limit::Output) => "ended: it wrote more than its output limit".into(),
         Outcome::Cancelled => "cancelled".into(),
         Outcome::Lost(known) => {
-            let fate = match (known.ended_by_agent, known.started) {
-                (true, _) => "the agent stopped under it; it had been started",
-                (false, true) => "it was started; whether it still runs is not known",
-                (false, false) => "the request was sent; whether it was started is not known",
+            let fate = match (known.ended, known.started) {
+                (Some(Wire::LinkLost), _) => {
+                    "it was started, and the agent ended it when its link was lost"
+                }
+                (Some(_), _) => "it was started, and its agent stopped under it",
+                (None, true) => "it was started; whether it still runs is not known",
+                (None, false) => "the request was sent; whether it was started is not known",
             };
             format!(
                 "lost: {fate}; {} bytes of stdout and {} of stderr had arrived",

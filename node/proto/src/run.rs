@@ -11,7 +11,8 @@ mod request;
 pub use callee::{CalleeRun, CalleeViolation, Input};
 pub use caller::{CallerRun, CallerViolation, Progress};
 pub use outcome::{
-    Earlier, Ended, Exit, KnownOfLost, Limit, Outcome, Refusal, StartFailure, Started, Tree, Wire,
+    Earlier, Ended, Exit, KnownOfLost, Limit, Outcome, Refusal, StartFailure, Started, Tree,
+    Unstarted, Wire,
 };
 pub use request::{
     Argv, Audience, EmptyArgv, Environment, Limits, OnLinkLoss, RequestError, RunRequest,

@@ -38,7 +38,7 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Shared) 
             Ok(process) => conduct(stream, process, place, &request, shared).await,
             Err(failure) => {
                 tracing::info!(run = %request.id, "run not started");
-                keep(shared, request.id, &Kept::NotStarted);
+                keep(shared, request.id, &Kept::NotStarted(failure.kind()));
                 drop(place);
                 stream.finish(Frame::Refused(Refusal::Start(failure))).await;
             }
@@ -127,7 +127,7 @@ async fn accept<'a>(
                 State::Accepted | State::GivenUp => return Ok(Admitted::Earlier(earlier, lost())),
             };
             match kept {
-                Kept::NotStarted => Err(Refusal::NotStartedEarlier),
+                Kept::NotStarted(kind) => Err(Refusal::NotStartedEarlier(kind)),
                 Kept::Ended(ended) => Ok(Admitted::Earlier(earlier, ended)),
             }
         }

@@ -83,7 +83,7 @@ impl CallerRun {
             known: KnownOfLost {
                 sent: true,
                 started: false,
-                ended_by_agent: false,
+                ended: None,
                 stdout_bytes: 0,
                 stderr_bytes: 0,
             },
@@ -186,7 +186,7 @@ impl CallerRun {
             Wire::Reached(limit) => Outcome::TimedOut(limit),
             Wire::Cancelled => Outcome::Cancelled,
             Wire::AgentStopped | Wire::LinkLost => {
-                self.known.ended_by_agent = true;
+                self.known.ended = Some(ended.result);
                 Outcome::Lost(self.known)
             }
         };

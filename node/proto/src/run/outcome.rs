@@ -152,8 +152,10 @@ pub enum Refusal {
         why: Text<256>,
     },
     /// The first request with this id was accepted, and then could not be started.
-    #[error("this run id was used for a run that could not be started; ask with a new run id")]
-    NotStartedEarlier,
+    #[error(
+        "this run id was used for a run that could not be started ({0}); ask with a new run id"
+    )]
+    NotStartedEarlier(Unstarted),
     /// There is no such run to cancel.
     #[error("no run with this id is in progress")]
     UnknownRun,
@@ -212,6 +214,32 @@ pub enum StartFailure {
     },
 }
 
+/// The kind of a [`StartFailure`], as the ledger keeps it for a retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Unstarted {
+    /// No such program.
+    #[error("command not found")]
+    NotFound,
+    /// It is there but cannot be executed.
+    #[error("not executable")]
+    NotExecutable,
+    /// Anything else.
+    #[error("the system did not start it")]
+    Other,
+}
+
+impl StartFailure {
+    /// Returns what a retry will hear of this.
+    #[must_use]
+    pub const fn kind(&self) -> Unstarted {
+        match self {
+            Self::NotFound { .. } => Unstarted::NotFound,
+            Self::NotExecutable { .. } => Unstarted::NotExecutable,
+            Self::Cwd { .. } | Self::Environment { .. } | Self::Other { .. } => Unstarted::Other,
+        }
+    }
+}
+
 /// How a run ended, as its caller knows. One of these and never anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -234,8 +262,8 @@ pub struct KnownOfLost {
     pub sent: bool,
     /// Whether the agent said that it started it.
     pub started: bool,
-    /// Whether the agent said that it ended it, for want of a link or of itself.
-    pub ended_by_agent: bool,
+    /// How the agent said that it ended it, for want of a link or of itself.
+    pub ended: Option<Wire>,
     /// Bytes of standard output received.
     pub stdout_bytes: u64,
     /// Bytes of standard error received.

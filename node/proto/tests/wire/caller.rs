@@ -97,7 +97,7 @@ fn a_missing_end_is_lost_with_all_that_was_heard() {
     let known = KnownOfLost {
         sent: true,
         started: true,
-        ended_by_agent: false,
+        ended: None,
         stdout_bytes: 3,
         stderr_bytes: 2,
     };
@@ -270,13 +270,15 @@ fn known(history: &[Frame]) -> KnownOfLost {
     let legal = legal_part(history);
     let (stdout_bytes, stderr_bytes) = counted(legal);
     let started = matches!(legal.first(), Some(Frame::Started(_) | Frame::Earlier(_)));
-    let ended_by_agent = matches!(legal, [before @ .., Frame::Ended(ended)]
-        if matches!(ended.result, Wire::AgentStopped | Wire::LinkLost)
-            && !is_truncated(before, ended));
+    let ended = match legal {
+        [before @ .., Frame::Ended(ended)] if !is_truncated(before, ended) => Some(ended.result),
+        _ => None,
+    };
+    let ended = ended.filter(|how| matches!(how, Wire::AgentStopped | Wire::LinkLost));
     KnownOfLost {
         sent: true,
         started,
-        ended_by_agent,
+        ended,
         stdout_bytes,
         stderr_bytes,
     }

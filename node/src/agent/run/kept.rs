@@ -1,6 +1,6 @@
 //! The few bytes in which the ledger keeps how a run ended.
 
-use proto::run::{Ended, Tree, Wire};
+use proto::run::{Ended, Tree, Unstarted, Wire};
 use serde::{Deserialize, Serialize};
 
 /// How a run ended, as a retry will hear it.
@@ -9,30 +9,58 @@ pub(super) enum Kept {
     /// It ran; this was its end.
     Ended(Ended),
     /// It was accepted and could not be started.
-    NotStarted,
+    NotStarted(Unstarted),
 }
 
 /// The encoded form. Append only: ledgers outlive versions.
 #[derive(Serialize, Deserialize)]
 enum Record {
-    NotStarted,
+    NotStarted(Unstarted),
     Ended {
         result: Wire,
+        tree: Remains,
         stdout_bytes: u64,
         stderr_bytes: u64,
         duration_ms: u64,
     },
 }
 
-/// Counts are kept up to this, so that a record has at most 32 bytes: 72 PB, or two million years.
+/// What was left of the processes; their numbers mean nothing later.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Remains {
+    Gone,
+    Left,
+    Unconfirmed,
+}
+
+impl Remains {
+    const fn of(tree: &Tree) -> Self {
+        match tree {
+            Tree::Gone => Self::Gone,
+            Tree::Left { .. } => Self::Left,
+            Tree::Unconfirmed { .. } => Self::Unconfirmed,
+        }
+    }
+
+    const fn tree(self) -> Tree {
+        match self {
+            Self::Gone => Tree::Gone,
+            Self::Left => Tree::Left { pids: Vec::new() },
+            Self::Unconfirmed => Tree::Unconfirmed { pids: Vec::new() },
+        }
+    }
+}
+
+/// Counts are kept up to this, so that a record has at most 33 bytes: 72 PB, or two million years.
 const MAX_COUNT: u64 = (1 << 56) - 1;
 
 impl Kept {
     pub(super) fn write(&self) -> Vec<u8> {
         let record = match self {
-            Self::NotStarted => Record::NotStarted,
+            Self::NotStarted(kind) => Record::NotStarted(*kind),
             Self::Ended(ended) => Record::Ended {
                 result: ended.result,
+                tree: Remains::of(&ended.tree),
                 stdout_bytes: ended.stdout_bytes.min(MAX_COUNT),
                 stderr_bytes: ended.stderr_bytes.min(MAX_COUNT),
                 duration_ms: ended.duration_ms.min(MAX_COUNT),
@@ -43,24 +71,25 @@ impl Kept {
 
     /// Reads a record; one that this version cannot read tells only that the result is lost.
     pub(super) fn read(bytes: &[u8]) -> Self {
-        let ended = |result, stdout_bytes, stderr_bytes, duration_ms| {
+        let ended = |result, tree: Remains, stdout_bytes, stderr_bytes, duration_ms| {
             Self::Ended(Ended {
                 result,
-                tree: Tree::Gone,
+                tree: tree.tree(),
                 stdout_bytes,
                 stderr_bytes,
                 duration_ms,
             })
         };
         match postcard::from_bytes(bytes) {
-            Ok(Record::NotStarted) => Self::NotStarted,
+            Ok(Record::NotStarted(kind)) => Self::NotStarted(kind),
             Ok(Record::Ended {
                 result,
+                tree,
                 stdout_bytes,
                 stderr_bytes,
                 duration_ms,
-            }) => ended(result, stdout_bytes, stderr_bytes, duration_ms),
-            Err(_) => ended(Wire::AgentStopped, 0, 0, 0),
+            }) => ended(result, tree, stdout_bytes, stderr_bytes, duration_ms),
+            Err(_) => ended(Wire::AgentStopped, Remains::Unconfirmed, 0, 0, 0),
         }
     }
 }
@@ -70,6 +99,7 @@ mod tests {
     use proto::run::Exit;
 
     use super::*;
+    use crate::agent::ledger::MAX_OUTCOME_LEN;
 
     #[test]
     fn the_longest_record_fits_in_the_ledger() {
@@ -82,7 +112,7 @@ mod tests {
         });
 
         assert!(
-            longest.write().len() <= 32,
+            longest.write().len() <= MAX_OUTCOME_LEN,
             "{} bytes",
             longest.write().len()
         );
@@ -98,8 +128,10 @@ mod tests {
             duration_ms: 3,
         });
 
+        let not_started = Kept::NotStarted(Unstarted::NotFound);
+
         assert_eq!(Kept::read(&ended.write()), ended);
-        assert_eq!(Kept::read(&Kept::NotStarted.write()), Kept::NotStarted);
+        assert_eq!(Kept::read(&not_started.write()), not_started);
     }
 
     #[test]

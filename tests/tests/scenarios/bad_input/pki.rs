@@ -219,14 +219,7 @@ fn address_for_an_identity_is_answered_with_its_form() {
         "king/hub=1.2.3.4:1",
     ] {
         let words = [
-            "pki",
-            "issue",
-            "agent",
-            "srv",
-            "--out",
-            "never",
-            "--address",
-            address,
+            "pki", "issue", "agent", "srv", "--out", "never", "--known", address,
         ];
         let finished = Process::run(lab.controller(words)).expect_code(64);
         assert!(

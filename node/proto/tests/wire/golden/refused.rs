@@ -2,7 +2,7 @@
 
 use proto::{
     frame::Frame,
-    run::{Refusal, StartFailure},
+    run::{Refusal, StartFailure, Unstarted},
     text::Text,
 };
 
@@ -39,7 +39,11 @@ fn reasons() -> Vec<Sample<Refusal>> {
         Refusal::Ledger { .. } => [
             (Refusal::Ledger { why: ledger }, "09 0000000b 09096469736b2066756c6c"),
         ];
-        Refusal::NotStartedEarlier => [(Refusal::NotStartedEarlier, "09 00000001 0a")];
+        Refusal::NotStartedEarlier(_) => [
+            (Refusal::NotStartedEarlier(Unstarted::NotFound), "09 00000002 0a00"),
+            (Refusal::NotStartedEarlier(Unstarted::NotExecutable), "09 00000002 0a01"),
+            (Refusal::NotStartedEarlier(Unstarted::Other), "09 00000002 0a02"),
+        ];
         Refusal::UnknownRun => [(Refusal::UnknownRun, "09 00000001 0b")];
         Refusal::Stopping => [(Refusal::Stopping, "09 00000001 0c")];
         Refusal::Busy { .. } => [(Refusal::Busy { limit: 256 }, "09 00000003 0d8002")];
