@@ -27,7 +27,7 @@ use proto::{
     capability::OsFamily,
     id::{Fingerprint, NodeName, Role, RunId},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::runs::MAX_RUNS;
@@ -96,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) base: Base,
     pub(crate) prober: Prober,
     pub(crate) runs: Runs,
+    pub(crate) starts: Semaphore,
     pub(crate) stop: CancellationToken,
 }
 
@@ -178,6 +179,7 @@ impl Agent {
             base: Base::of_this_process(),
             prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
             runs: Runs::default(),
+            starts: Semaphore::new(run::MAX_STARTS),
             stop: CancellationToken::new(),
         };
         Ok(Self {

@@ -7,7 +7,8 @@
 //! was ever forgotten (the *floor*). Its window is judged by this host's clock, but the promise does
 //! not depend on that clock: set back or ahead, it may make the agent refuse, never repeat.
 //!
-//! - An id is written and synced before [`Ledger::accept`] says [`Accepted::New`].
+//! - An id is written before [`Ledger::accept`] says [`Accepted::New`], and synced before
+//!   [`Ledger::settle`] allows its start.
 //! - An end is written at once and synced with the next acceptance: `kill -9` loses none, a power cut
 //!   may lose the last few, whose runs are then reported as lost.
 //! - A record that a power cut left half written was never acted on, so it is dropped. Since a
@@ -36,7 +37,7 @@ use proto::id::{NodeName, RunId};
 pub use self::file::OpenLedgerError;
 pub use self::record::MAX_OUTCOME_LEN;
 use self::{
-    file::{Durability, Log},
+    file::{Log, Ticket},
     record::Record,
 };
 
@@ -121,12 +122,20 @@ pub struct Accept {
 }
 
 /// The judgement of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Accepted {
-    /// The id is new and durably on record: start it.
-    New,
+    /// The id is new and on record: start it when [`Ledger::settle`] has succeeded, not before.
+    New(Unsettled),
     /// The same request was accepted before: start nothing.
     Earlier(Entry),
+}
+
+/// A new id that is not yet known to survive a power cut.
+#[derive(Debug)]
+#[must_use = "nothing may be started before it is settled"]
+pub struct Unsettled {
+    id: RunId,
+    ticket: Ticket,
 }
 
 /// Why a request is not accepted. Nothing may be started for it.
@@ -207,30 +216,37 @@ impl Ledger {
         Ok((Self { index }, Recovered { lost, torn }))
     }
 
-    /// Judges a request, and puts a new id durably on record.
+    /// Judges a request, and puts a new id on record. Nobody else can get [`Accepted::New`] for it
+    /// from here on.
     ///
     /// # Errors
     /// It may not be started, and why.
-    ///
-    /// # Cancel safety
-    /// The id may be on record afterwards, so a request that was given up here is never accepted
-    /// again: nothing is started twice.
-    pub async fn accept(&self, asked: &Accept, now: SystemTime) -> Result<Accepted, AcceptError> {
-        let written = {
-            let mut index = self.lock();
-            if let Some(entry) = index.memory.known(asked, now)? {
-                return Ok(Accepted::Earlier(entry));
+    pub fn accept(&self, asked: &Accept, now: SystemTime) -> Result<Accepted, AcceptError> {
+        let mut index = self.lock();
+        match index.memory.known(asked, now)? {
+            Some(entry) => Ok(Accepted::Earlier(entry)),
+            None => {
+                let ticket = index.insert(asked, now)?;
+                Ok(Accepted::New(Unsettled {
+                    id: asked.id,
+                    ticket,
+                }))
             }
-            index.insert(asked, now)?
-        };
-        let result = written.await;
-        if let Err(error) = result {
-            if let Some(entry) = self.lock().memory.entries.get_mut(&asked.id) {
+        }
+    }
+
+    /// Waits until a new id survives a power cut. Blocks for as long as the disk takes; many that
+    /// wait at once share one sync.
+    ///
+    /// # Errors
+    /// It is not known to survive. Nothing may be started, and the id is never accepted again.
+    pub fn settle(&self, unsettled: &Unsettled) -> Result<(), AcceptError> {
+        unsettled.ticket.sync().map_err(|error| {
+            if let Some(entry) = self.lock().memory.entries.get_mut(&unsettled.id) {
                 entry.state = State::GivenUp;
             }
-            return Err(AcceptError::Write(error));
-        }
-        Ok(Accepted::New)
+            AcceptError::Write(error)
+        })
     }
 
     /// Keeps how an accepted run ended, in at most [`MAX_OUTCOME_LEN`] bytes.
@@ -246,7 +262,7 @@ impl Ledger {
             entry.state = State::Ended(outcome.into());
         }
         let record = Record::ended(id, now, outcome);
-        index.log.append(&record, Durability::Written).map(drop)
+        index.log.append(&record).map(drop)
     }
 
     /// Returns what is on record of an id.
@@ -272,13 +288,10 @@ enum InProgress {
 
 impl Index {
     /// Enters a new id and queues its record; nobody else can enter it from here on.
-    fn insert(&mut self, asked: &Accept, now: SystemTime) -> Result<file::Written, AcceptError> {
+    fn insert(&mut self, asked: &Accept, now: SystemTime) -> Result<Ticket, AcceptError> {
         self.make_room(now)?;
         let record = Record::accepted(asked, now);
-        let written = self
-            .log
-            .append(&record, Durability::Synced)
-            .map_err(AcceptError::Write)?;
+        let ticket = self.log.append(&record).map_err(AcceptError::Write)?;
         let entry = Entry {
             digest: asked.digest,
             principal: self.memory.intern(asked.principal.clone()),
@@ -287,7 +300,7 @@ impl Index {
             state: State::Accepted,
         };
         self.memory.entries.insert(asked.id, entry);
-        Ok(written)
+        Ok(ticket)
     }
 
     /// Forgets what is old when there are too many entries, and rewrites the file when it has grown

@@ -13,7 +13,10 @@ mod kept;
 mod output;
 mod start;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proto::{
     frame::Frame,
@@ -25,30 +28,36 @@ use proto::{
 use self::{conduct::conduct, kept::Kept, start::start};
 use super::{
     Shared,
-    ledger::{Accept, AcceptError, Accepted, State},
+    ledger::{Accept, AcceptError, Accepted, State, Unsettled},
+    process::Process,
     router::{Stream, millis},
     runs::{Entered, Place},
 };
+use crate::link::send_frame;
+
+/// Starts in progress at once. Each holds a thread, and one whose working directory is on a dead
+/// network mount holds it for ever; the others go on.
+pub(super) const MAX_STARTS: usize = 32;
 
 /// Serves one request to run something.
-pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Shared) {
+pub(super) async fn serve(mut stream: Stream, request: RunRequest, shared: &Arc<Shared>) {
     tracing::debug!(run = %request.id, peer = %stream.peer, "run asked for");
+    let request = Arc::new(request);
     match admit(&stream, &request, shared).await {
-        Ok(Admitted::New(place)) => match start(&request, shared) {
+        Ok(Admitted::New(place, unsettled)) => match launch(&request, unsettled, shared).await {
             Ok(process) => conduct(stream, process, place, &request, shared).await,
-            Err(failure) => {
-                tracing::info!(run = %request.id, "run not started");
-                keep(shared, request.id, &Kept::NotStarted(failure.kind()));
+            Err(refusal) => {
+                tracing::info!(run = %request.id, why = %refusal, "run not started");
+                if let Refusal::Start(failure) = &refusal {
+                    keep(shared, request.id, &Kept::NotStarted(failure.kind()));
+                }
                 drop(place);
-                stream.finish(Frame::Refused(Refusal::Start(failure))).await;
+                stream.finish(Frame::Refused(refusal)).await;
             }
         },
         Ok(Admitted::Earlier(earlier, ended)) => {
-            let mut stream = stream;
-            if crate::link::send_frame(&mut stream.send, &Frame::Earlier(earlier))
-                .await
-                .is_ok()
-            {
+            let earlier = Frame::Earlier(earlier);
+            if send_frame(&mut stream.send, &earlier).await.is_ok() {
                 stream.finish(Frame::Ended(ended)).await;
             }
         }
@@ -59,8 +68,30 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Shared) 
     }
 }
 
+/// Makes the acceptance durable and then starts the process, on a thread where both may block: the
+/// disk may be slow, and a program or its working directory may lie on a file system that hangs.
+async fn launch(
+    request: &Arc<RunRequest>,
+    unsettled: Unsettled,
+    shared: &Arc<Shared>,
+) -> Result<Process, Refusal> {
+    // Never closed, so this only waits.
+    let _turn = shared.starts.acquire().await;
+    let (request, shared) = (Arc::clone(request), Arc::clone(shared));
+    let launched = tokio::task::spawn_blocking(move || {
+        let settled = shared.ledger.settle(&unsettled);
+        settled.map_err(|error| refusal(&error))?;
+        start(&request, &shared).map_err(Refusal::Start)
+    });
+    launched.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a start broke");
+        let why = Text::cut("the agent failed; its log says more");
+        Err(Refusal::Request { why })
+    })
+}
+
 enum Admitted<'a> {
-    New(Place<'a>),
+    New(Place<'a>, Unsettled),
     Earlier(Earlier, Ended),
 }
 
@@ -73,7 +104,7 @@ async fn admit<'a>(
     let digest = request.digest();
     loop {
         match shared.runs.enter(request.id, &stream.peer, digest)? {
-            Entered::First(place) => return accept(place, stream, request, digest, shared).await,
+            Entered::First(place) => return accept(place, stream, request, digest, shared),
             Entered::InProgress {
                 accepted_at_ms,
                 end,
@@ -102,7 +133,7 @@ fn judge(request: &RunRequest, shared: &Shared) -> Result<(), Refusal> {
     })
 }
 
-async fn accept<'a>(
+fn accept<'a>(
     place: Place<'a>,
     stream: &Stream,
     request: &RunRequest,
@@ -116,8 +147,8 @@ async fn accept<'a>(
         issued_at: SystemTime::UNIX_EPOCH + Duration::from_millis(request.issued_at_ms),
         valid_for: Duration::from_millis(request.valid_for_ms.into()),
     };
-    match shared.ledger.accept(&asked, SystemTime::now()).await {
-        Ok(Accepted::New) => Ok(Admitted::New(place)),
+    match shared.ledger.accept(&asked, SystemTime::now()) {
+        Ok(Accepted::New(unsettled)) => Ok(Admitted::New(place, unsettled)),
         Ok(Accepted::Earlier(entry)) => {
             let earlier = Earlier {
                 accepted_at_ms: millis(entry.accepted_at),

@@ -1,43 +1,32 @@
-//! The file of the ledger: reading it at the start, appending to it, and one thread that syncs it.
+//! The file of the ledger: reading it at the start, appending to it, and syncing it.
 //!
 //! Owns durability and nothing of the meaning. A record is written at once by whoever has it, which
-//! costs microseconds; a sync may take milliseconds, so it happens on a thread of its own, and records
-//! that wait together share one. The file grows by blocks of zeros, so that most syncs write data and
-//! no metadata.
+//! costs microseconds. A sync may take milliseconds: it is done by the thread that is to start the
+//! process, and all that wait at once share one. The file grows by blocks of zeros, so that most
+//! syncs write data and no metadata.
 //!
 //! Why each acceptance is synced by itself, and not ten seconds' worth in advance with a mark that
 //! closes the past after a power cut: the mark would stop a *replayed* request, but not an honest
 //! *retry*, which bears the same id and a fresh time of issue.
 //!
-//! **Invariant:** when [`Written`] resolves well for [`Durability::Synced`], the record survives a
-//! power cut. After a sync that failed, nothing is ever said to be written again.
+//! **Invariant:** when [`Ticket::sync`] succeeds, the record survives a power cut. After a sync that
+//! failed, nothing is ever said to be written again.
 
 use std::{
     fs::TryLockError,
     io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
-    task::{Context, Poll},
-    thread,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use fs_err::{File, OpenOptions};
-use tokio::sync::oneshot;
 
 use super::record::{LEN, Place, Record};
 
 /// Records at the end of the file that a power cut can damage: the ends of all runs that may be in
 /// progress, and the acceptances that wait for one sync.
 const MAX_UNSYNCED: usize = 4096;
-
-/// Acceptances waiting for a sync. More runs than may be in progress cannot wait.
-const QUEUE: usize = 4096;
 
 /// Records in a block of zeros by which the file grows: 48 KiB.
 const BLOCK: usize = 256;
@@ -95,7 +84,7 @@ impl Opened {
     }
 }
 
-/// The open file, and the way to the thread that syncs it.
+/// The open file.
 #[derive(Debug)]
 pub(super) struct Log {
     file: Arc<File>,
@@ -105,47 +94,75 @@ pub(super) struct Log {
     end: u64,
     /// Up to where the file is known to hold zeros.
     allocated: u64,
-    queue: SyncSender<Job>,
-    /// A sync failed: what is on disk is not known any more.
-    broken: Arc<AtomicBool>,
+    syncs: Arc<Syncs>,
     /// Held as long as anything can be written.
     _lock: File,
 }
 
-/// What must be true when a write is reported as done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// It survives a power cut.
-    Synced,
-    /// It survives the end of this process.
-    Written,
+/// How far the file is written, and how far it is synced: counted in records since the start.
+#[derive(Debug, Default)]
+struct Syncs {
+    progress: Mutex<Progress>,
+    changed: Condvar,
 }
 
-/// A file to be synced, and who waits for it.
+#[derive(Debug, Default)]
+struct Progress {
+    written: u64,
+    synced: u64,
+    /// Somebody is at it.
+    syncing: bool,
+    /// A sync failed: what is on disk is not known any more.
+    broken: bool,
+}
+
+impl Syncs {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        // A panic elsewhere leaves the counts right: each change is one step.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record that is written and not yet known to be synced.
 #[derive(Debug)]
-struct Job {
+pub(super) struct Ticket {
+    number: u64,
     file: Arc<File>,
-    done: oneshot::Sender<io::Result<()>>,
+    syncs: Arc<Syncs>,
 }
 
-/// Resolves when a record is where it should be.
-#[derive(Debug)]
-pub(super) enum Written {
-    /// It is.
-    Now,
-    /// It is synced with others.
-    Soon(oneshot::Receiver<io::Result<()>>),
-}
-
-impl Future for Written {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Now => Poll::Ready(Ok(())),
-            Self::Soon(done) => Pin::new(done)
-                .poll(cx)
-                .map(|done| done.unwrap_or_else(|_| Err(broken()))),
+impl Ticket {
+    /// Waits until the record survives a power cut. One of those who wait does it for all.
+    ///
+    /// Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// It cannot be known that it does.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let mut progress = self.syncs.lock();
+        loop {
+            if progress.broken {
+                return Err(broken());
+            }
+            if progress.synced >= self.number {
+                return Ok(());
+            }
+            if progress.syncing {
+                let woken = self.syncs.changed.wait(progress);
+                progress = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            progress.syncing = true;
+            let written = progress.written;
+            drop(progress);
+            let synced = self.file.sync_data();
+            progress = self.syncs.lock();
+            progress.syncing = false;
+            match synced {
+                Ok(()) => progress.synced = progress.synced.max(written),
+                Err(_) => progress.broken = true,
+            }
+            self.syncs.changed.notify_all();
         }
     }
 }
@@ -162,21 +179,13 @@ impl Log {
         let file = open(&path).map_err(io)?;
         let scan = Scan::read(&file, &path)?;
         let end = (scan.places * LEN) as u64;
-        let is_broken = Arc::new(AtomicBool::new(false));
-        let (queue, jobs) = sync_channel(QUEUE);
-        let thread = thread::Builder::new().name("ledger".into());
-        let of_thread = Arc::clone(&is_broken);
-        thread
-            .spawn(move || sync_all(&jobs, &of_thread))
-            .map_err(io)?;
         let log = Self {
             file: Arc::new(file),
             path,
             records: scan.records.len(),
             end,
             allocated: end,
-            queue,
-            broken: is_broken,
+            syncs: Arc::default(),
             _lock: lock,
         };
         Ok(Opened {
@@ -191,34 +200,23 @@ impl Log {
         self.records
     }
 
-    /// Writes a record, and has it synced where that is wanted.
+    /// Writes a record, which then survives the end of this process, and returns what syncs it.
     ///
     /// # Errors
-    /// It is not written, or nobody will say that it is synced: it does not count.
-    pub(super) fn append(
-        &mut self,
-        record: &Record,
-        durability: Durability,
-    ) -> io::Result<Written> {
+    /// It is not written, and nothing of it counts.
+    pub(super) fn append(&mut self, record: &Record) -> io::Result<Ticket> {
         self.check()?;
         self.allocate()?;
         self.file.file().write_all_at(&record.write(), self.end)?;
         self.end += LEN as u64;
         self.records += 1;
-        match durability {
-            Durability::Written => Ok(Written::Now),
-            Durability::Synced => self.sync(),
-        }
-    }
-
-    fn sync(&self) -> io::Result<Written> {
-        let (done, written) = oneshot::channel();
-        let file = Arc::clone(&self.file);
-        match self.queue.try_send(Job { file, done }) {
-            Ok(()) => Ok(Written::Soon(written)),
-            Err(TrySendError::Full(_)) => Err(io::Error::other("too many runs begin at once")),
-            Err(TrySendError::Disconnected(_)) => Err(broken()),
-        }
+        let mut progress = self.syncs.lock();
+        progress.written += 1;
+        Ok(Ticket {
+            number: progress.written,
+            file: Arc::clone(&self.file),
+            syncs: Arc::clone(&self.syncs),
+        })
     }
 
     /// Makes room for one more record. A full disk shows here, before anything of the record is
@@ -247,7 +245,7 @@ impl Log {
         fs_err::rename(&beside, &self.path)?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-            self.broken.store(true, Ordering::Release);
+            self.syncs.lock().broken = true;
             return Err(error);
         }
         self.file = Arc::new(file);
@@ -258,31 +256,9 @@ impl Log {
     }
 
     fn check(&self) -> io::Result<()> {
-        match self.broken.load(Ordering::Acquire) {
+        match self.syncs.lock().broken {
             true => Err(broken()),
             false => Ok(()),
-        }
-    }
-}
-
-/// Syncs for all who wait at once, until nobody can ask any more.
-fn sync_all(jobs: &Receiver<Job>, is_broken: &AtomicBool) {
-    while let Ok(first) = jobs.recv() {
-        let mut waiting = vec![first];
-        waiting.extend(jobs.try_iter());
-        // Jobs of a file that was replaced meanwhile come first, and are synced by themselves.
-        for together in waiting.chunk_by(|one, next| Arc::ptr_eq(&one.file, &next.file)) {
-            if together[0].file.sync_data().is_err() {
-                is_broken.store(true, Ordering::Release);
-            }
-        }
-        for job in waiting {
-            let done = match is_broken.load(Ordering::Acquire) {
-                true => Err(broken()),
-                false => Ok(()),
-            };
-            // Whoever asked may have been cancelled; the record stands all the same.
-            let _ = job.done.send(done);
         }
     }
 }

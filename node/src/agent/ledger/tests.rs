@@ -49,33 +49,53 @@ fn opened(home: &TempDir, now: SystemTime) -> Result<(Ledger, Recovered), OpenLe
     }
 }
 
+/// Judges a request, and settles it if it is new.
+fn accept(ledger: &Ledger, asked: &Accept, now: SystemTime) -> Result<Accepted, AcceptError> {
+    let judged = ledger.accept(asked, now)?;
+    if let Accepted::New(unsettled) = &judged {
+        ledger.settle(unsettled)?;
+    }
+    Ok(judged)
+}
+
+/// Judges many at once; they share the sync of the last.
+fn accept_all(ledger: &Ledger, many: &[Accept]) -> Vec<Result<Accepted, AcceptError>> {
+    let judged: Vec<_> = many.iter().map(|one| ledger.accept(one, noon())).collect();
+    for one in judged.iter().rev() {
+        if let Ok(Accepted::New(unsettled)) = one {
+            ledger.settle(unsettled).expect("synced");
+        }
+    }
+    judged
+}
+
 fn is_new(judged: &Result<Accepted, AcceptError>) -> bool {
-    matches!(judged, Ok(Accepted::New))
+    matches!(judged, Ok(Accepted::New(_)))
 }
 
 fn is_earlier(judged: &Result<Accepted, AcceptError>) -> bool {
     matches!(judged, Ok(Accepted::Earlier(_)))
 }
 
-#[tokio::test]
-async fn an_id_is_new_once_and_known_ever_after() {
+#[test]
+fn an_id_is_new_once_and_known_ever_after() {
     let home = home();
     let (ledger, _) = open(&home, noon());
-    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
-    assert!(is_earlier(&ledger.accept(&asked(1, noon()), noon()).await));
+    assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
+    assert!(is_earlier(&accept(&ledger, &asked(1, noon()), noon())));
 
     let (ledger, recovered) = reopen(&home, ledger, noon());
 
     assert_eq!(recovered.lost, [asked(1, noon()).id]);
-    assert!(is_earlier(&ledger.accept(&asked(1, noon()), noon()).await));
+    assert!(is_earlier(&accept(&ledger, &asked(1, noon()), noon())));
 }
 
-#[tokio::test]
-async fn an_end_is_kept_across_a_restart() {
+#[test]
+fn an_end_is_kept_across_a_restart() {
     let home = home();
     let (ledger, _) = open(&home, noon());
     let id = asked(1, noon()).id;
-    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
     ledger.ended(id, b"exit 3", noon()).expect("written");
 
     let (ledger, recovered) = reopen(&home, ledger, noon());
@@ -87,11 +107,11 @@ async fn an_end_is_kept_across_a_restart() {
     );
 }
 
-#[tokio::test]
-async fn another_request_or_controller_cannot_use_an_id_again() {
+#[test]
+fn another_request_or_controller_cannot_use_an_id_again() {
     let home = home();
     let (ledger, _) = open(&home, noon());
-    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
     let changed = Accept {
         digest: [2; 32],
         ..asked(1, noon())
@@ -102,36 +122,36 @@ async fn another_request_or_controller_cannot_use_an_id_again() {
     };
 
     assert!(matches!(
-        ledger.accept(&changed, noon()).await,
+        accept(&ledger, &changed, noon()),
         Err(AcceptError::DifferentRequest)
     ));
     assert!(matches!(
-        ledger.accept(&stolen, noon()).await,
+        accept(&ledger, &stolen, noon()),
         Err(AcceptError::OtherPrincipal)
     ));
 }
 
-#[tokio::test]
-async fn the_window_is_exact_at_both_edges() {
+#[test]
+fn the_window_is_exact_at_both_edges() {
     let home = home();
     let (ledger, _) = open(&home, noon());
     let ms = Duration::from_millis(1);
-    let judge = async |id, issued_at| ledger.accept(&asked(id, issued_at), noon()).await;
+    let judge = |id, issued_at| accept(&ledger, &asked(id, issued_at), noon());
 
-    assert!(is_new(&judge(1, noon() - MINUTE).await));
+    assert!(is_new(&judge(1, noon() - MINUTE)));
     assert!(matches!(
-        judge(2, noon() - MINUTE - ms).await,
+        judge(2, noon() - MINUTE - ms),
         Err(AcceptError::TooOld { .. })
     ));
-    assert!(is_new(&judge(3, noon() + SKEW).await));
+    assert!(is_new(&judge(3, noon() + SKEW)));
     assert!(matches!(
-        judge(4, noon() + SKEW + ms).await,
+        judge(4, noon() + SKEW + ms),
         Err(AcceptError::FromTheFuture { .. })
     ));
 }
 
-#[tokio::test]
-async fn a_window_longer_than_ten_minutes_counts_as_ten() {
+#[test]
+fn a_window_longer_than_ten_minutes_counts_as_ten() {
     let home = home();
     let (ledger, _) = open(&home, noon());
     let long = Accept {
@@ -139,7 +159,7 @@ async fn a_window_longer_than_ten_minutes_counts_as_ten() {
         ..asked(1, noon() - 11 * MINUTE)
     };
 
-    let judged = ledger.accept(&long, noon()).await;
+    let judged = accept(&ledger, &long, noon());
 
     assert!(matches!(
         judged,
@@ -150,20 +170,15 @@ async fn a_window_longer_than_ten_minutes_counts_as_ten() {
     ));
 }
 
-#[tokio::test]
-async fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
+#[test]
+fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
     // Enough for the file to be rewritten, so that the floor alone remembers.
     let home = home();
     let (ledger, _) = open(&home, noon());
     let many: Vec<Accept> = (1000..3000).map(|n| asked(n, noon())).collect();
-    let judged = many.iter().map(|one| ledger.accept(one, noon()));
-    assert!(
-        libp2p::futures::future::join_all(judged)
-            .await
-            .iter()
-            .all(is_new)
-    );
-    assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
+    let judged = accept_all(&ledger, &many);
+    assert!(judged.iter().all(is_new));
+    assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
     let (ledger, _) = reopen(&home, ledger, noon() + 2 * DAY);
     assert_eq!(
         ledger.get(asked(1, noon()).id),
@@ -172,56 +187,55 @@ async fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
     );
 
     let (ledger, _) = reopen(&home, ledger, noon());
-    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+    let judged = accept(&ledger, &asked(1, noon()), noon());
 
     assert!(
         matches!(judged, Err(AcceptError::OlderThanMemory)),
         "{judged:?}"
     );
-    assert!(is_new(
-        &ledger
-            .accept(&asked(2, noon() + Duration::from_secs(1)), noon())
-            .await
-    ));
+    assert!(is_new(&accept(
+        &ledger,
+        &asked(2, noon() + Duration::from_secs(1)),
+        noon()
+    )));
 }
 
-#[tokio::test]
-async fn a_hundred_thousand_other_ids_do_not_push_one_out() {
+#[test]
+fn a_hundred_thousand_other_ids_do_not_push_one_out() {
     let home = home();
     let (ledger, _) = open(&home, noon());
-    assert!(is_new(&ledger.accept(&asked(0, noon()), noon()).await));
+    assert!(is_new(&accept(&ledger, &asked(0, noon()), noon())));
     for round in 0..100_u128 {
         let many: Vec<Accept> = (1..=1000)
             .map(|n| asked(round * 1000 + n, noon()))
             .collect();
-        let judged = many.iter().map(|one| ledger.accept(one, noon()));
-        let judged = libp2p::futures::future::join_all(judged).await;
+        let judged = accept_all(&ledger, &many);
         assert!(judged.iter().all(is_new));
     }
 
-    assert!(is_earlier(&ledger.accept(&asked(0, noon()), noon()).await));
+    assert!(is_earlier(&accept(&ledger, &asked(0, noon()), noon())));
     let (ledger, recovered) = reopen(&home, ledger, noon());
     assert_eq!(recovered.lost.len(), 100_001);
-    assert!(is_earlier(&ledger.accept(&asked(0, noon()), noon()).await));
+    assert!(is_earlier(&accept(&ledger, &asked(0, noon()), noon())));
 }
 
-#[tokio::test]
-async fn a_full_ledger_refuses_until_something_may_be_forgotten() {
+#[test]
+fn a_full_ledger_refuses_until_something_may_be_forgotten() {
     let home = home();
     let (ledger, _) = Ledger::open_with(home.path(), noon(), 2).expect("a sound ledger");
     for id in [1, 2] {
-        assert!(is_new(&ledger.accept(&asked(id, noon()), noon()).await));
+        assert!(is_new(&accept(&ledger, &asked(id, noon()), noon())));
     }
     ledger
         .ended(asked(1, noon()).id, b"", noon())
         .expect("written");
     assert!(matches!(
-        ledger.accept(&asked(3, noon()), noon()).await,
+        accept(&ledger, &asked(3, noon()), noon()),
         Err(AcceptError::Full)
     ));
 
     let later = noon() + 12 * MINUTE;
-    assert!(is_new(&ledger.accept(&asked(3, later), later).await));
+    assert!(is_new(&accept(&ledger, &asked(3, later), later)));
 
     assert!(
         ledger.get(asked(1, noon()).id).is_none(),
@@ -231,20 +245,20 @@ async fn a_full_ledger_refuses_until_something_may_be_forgotten() {
         ledger.get(asked(2, noon()).id).is_some(),
         "the one in progress stays"
     );
-    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+    let judged = accept(&ledger, &asked(1, noon()), noon());
     assert!(
         matches!(judged, Err(AcceptError::OlderThanMemory)),
         "{judged:?}"
     );
 }
 
-#[tokio::test]
-async fn a_power_cut_within_the_last_record_loses_only_that_and_closes_the_past() {
+#[test]
+fn a_power_cut_within_the_last_record_loses_only_that_and_closes_the_past() {
     for cut in 1..LEN {
         let home = home();
         let (ledger, _) = open(&home, noon());
-        assert!(is_new(&ledger.accept(&asked(1, noon()), noon()).await));
-        assert!(is_new(&ledger.accept(&asked(2, noon()), noon()).await));
+        assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
+        assert!(is_new(&accept(&ledger, &asked(2, noon()), noon())));
         let (ledger, _) = reopen(&home, ledger, noon());
         drop(ledger);
         let file = fs_err::OpenOptions::new()
@@ -260,26 +274,21 @@ async fn a_power_cut_within_the_last_record_loses_only_that_and_closes_the_past(
         let (mended, _) = opened(&home, noon()).expect("mended");
         let (ledger, recovered) = reopen(&home, mended, noon());
 
-        let first = ledger.accept(&asked(1, noon()), noon()).await;
+        let first = accept(&ledger, &asked(1, noon()), noon());
         assert!(is_earlier(&first), "cut at {cut}: {first:?}");
-        let second = ledger.accept(&asked(2, noon()), noon()).await;
+        let second = accept(&ledger, &asked(2, noon()), noon());
         let closed = matches!(second, Err(AcceptError::OlderThanMemory)) || is_earlier(&second);
         assert!(closed, "cut at {cut}: {second:?}, {recovered:?}");
     }
 }
 
-#[tokio::test]
-async fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
+#[test]
+fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
     let home = home();
     let (ledger, _) = open(&home, noon());
     let many: Vec<Accept> = (0..6000).map(|n| asked(n, noon())).collect();
-    let judged = many.iter().map(|one| ledger.accept(one, noon()));
-    assert!(
-        libp2p::futures::future::join_all(judged)
-            .await
-            .iter()
-            .all(is_new)
-    );
+    let judged = accept_all(&ledger, &many);
+    assert!(judged.iter().all(is_new));
     drop(reopen(&home, ledger, noon()));
     let file = fs_err::OpenOptions::new()
         .write(true)
@@ -296,8 +305,8 @@ async fn damage_in_the_middle_stops_the_agent_and_names_the_place() {
     assert!(matches!(error, OpenLedgerError::Damaged { offset, .. } if offset == 100 * LEN as u64));
 }
 
-#[tokio::test]
-async fn a_second_agent_on_the_same_home_is_refused() {
+#[test]
+fn a_second_agent_on_the_same_home_is_refused() {
     let home = home();
     let (_ledger, _) = open(&home, noon());
 
@@ -306,8 +315,8 @@ async fn a_second_agent_on_the_same_home_is_refused() {
     assert!(matches!(second, Err(OpenLedgerError::Locked { .. })));
 }
 
-#[tokio::test]
-async fn when_the_record_cannot_be_written_nothing_is_accepted() {
+#[test]
+fn when_the_record_cannot_be_written_nothing_is_accepted() {
     // A home that the writer cannot grow in: the file is replaced by the device that is always full.
     let home = home();
     std::os::unix::fs::symlink("/dev/full", home.path().join("ledger")).expect("linked");
@@ -315,20 +324,20 @@ async fn when_the_record_cannot_be_written_nothing_is_accepted() {
         return; // refused at once is as good
     };
 
-    let judged = ledger.accept(&asked(1, noon()), noon()).await;
+    let judged = accept(&ledger, &asked(1, noon()), noon());
     assert!(matches!(judged, Err(AcceptError::Write(_))), "{judged:?}");
-    let again = ledger.accept(&asked(1, noon()), noon()).await;
+    let again = accept(&ledger, &asked(1, noon()), noon());
     assert!(matches!(again, Err(AcceptError::Write(_))), "{again:?}");
 }
 
-#[tokio::test]
-async fn the_file_shrinks_when_most_of_it_is_past() {
+#[test]
+fn the_file_shrinks_when_most_of_it_is_past() {
     let home = home();
     let (ledger, _) = Ledger::open_with(home.path(), noon(), 10).expect("a sound ledger");
     for id in 0..100 {
         let now = noon() + 12 * MINUTE * id;
         let one = asked(id.into(), now);
-        assert!(is_new(&ledger.accept(&one, now).await));
+        assert!(is_new(&accept(&ledger, &one, now)));
         ledger.ended(one.id, b"ok", now).expect("written");
     }
 
