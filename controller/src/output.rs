@@ -3,6 +3,7 @@
 //! Owns the only writes to both. **Invariant:** bytes from an agent reach a terminal only through
 //! [`terminal::Neutraliser`], and an error's text only escaped, since it may quote a peer.
 
+mod characters;
 pub mod events;
 pub mod report;
 mod sink;
@@ -16,6 +17,7 @@ use std::{
 
 use proto::text::escaped;
 
+pub use self::characters::Characters;
 pub use self::sink::{Sink, SinkClosed, Stream, View};
 use self::terminal::{Line, OURS};
 

@@ -21,7 +21,10 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use tokio::{io::AsyncReadExt as _, sync::OnceCell};
 
-use crate::{close::CloseCode, transport::Transport};
+use crate::{
+    close::CloseCode,
+    transport::{CALLER_LINK_WINDOW, Transport},
+};
 
 /// How much is read from a stream at first: most streams carry a few small frames.
 const FIRST_READ: usize = 4 << 10;
@@ -32,6 +35,23 @@ const LARGEST_READ: usize = 256 << 10;
 
 /// How long a node that was let in may take to introduce itself, which takes half a round trip.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// So little that whatever it consists of, quinn keeps it: see [`Pace`].
+const LEAST_WINDOW: u32 = 64 << 10;
+
+/// How much a peer may send before it is read.
+///
+/// quinn (quinn-proto 0.11.19) closes a link when an unread stream consists of more than 1,024
+/// pieces after it has put together those below `max(unread / 1024, 128)` bytes, also where nothing
+/// is missing between them. So a caller that cannot read on asks for less, and reads what is under
+/// way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// What keeps a long path busy.
+    Full,
+    /// What quinn keeps in any case.
+    Least,
+}
 
 /// A connection to a node that proved who it is.
 #[derive(Debug)]
@@ -120,6 +140,16 @@ impl Link {
                 Err(DialError::NoHello { addr })
             }
         }
+    }
+
+    /// Sets how much the peer may send before it is read, for all streams of this link together.
+    ///
+    /// What the peer was allowed before still comes.
+    pub fn set_pace(&self, pace: Pace) {
+        self.connection.set_receive_window(match pace {
+            Pace::Full => CALLER_LINK_WINDOW.into(),
+            Pace::Least => LEAST_WINDOW.into(),
+        });
     }
 
     /// Opens a stream.

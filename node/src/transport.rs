@@ -48,6 +48,9 @@ const CALLER_STREAM_WINDOW: u32 = 4 << 20;
 /// process that does not read holds up no other run of its link.
 const CALLEE_STREAM_WINDOW: u32 = 256 << 10;
 
+/// The same for all streams of a link; see [`crate::link::Pace`].
+pub(crate) const CALLER_LINK_WINDOW: u32 = 16 << 20;
+
 /// The only version of QUIC that is spoken (RFC 9000 §15). quinn would take its drafts, too.
 const QUIC: u32 = 1;
 
@@ -244,8 +247,7 @@ fn caller_transport() -> TransportConfig {
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(CALLER_STREAM_WINDOW.into())
-        // No window for the link as a whole, so that a run that is not read holds up no other.
-        .receive_window(VarInt::MAX)
+        .receive_window(CALLER_LINK_WINDOW.into())
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         // The peer's hello, and nothing else.
         .max_concurrent_uni_streams(VarInt::from_u32(1));

@@ -1,5 +1,6 @@
 //! `controller run`: the main job. Words to a wish; then the run is driven and shown.
 
+mod backlog;
 pub(super) mod drive;
 mod stdin;
 mod words;
@@ -254,8 +255,8 @@ impl Asked {
 
 fn explain(running: &Running, target: &NodeName, outcome: &Outcome) -> String {
     let mut text = format!("{target}: {}", report::why(outcome).unwrap_or_default());
-    if let Some(broken) = running.broken() {
-        text = format!("{text}: {}", chain(broken));
+    if let (Some(broken), Outcome::Lost(_)) = (running.broken(), outcome) {
+        text = format!("{text}: {} (run {})", chain(broken), running.id());
     }
     let unconfirmed = running.ended().map(|ended| &ended.tree);
     if let Some(proto::run::Tree::Unconfirmed { pids }) = unconfirmed {

@@ -14,13 +14,19 @@ use proto::{
     id::{NodeName, RunId},
     run::{
         Argv, Audience, Ended, Environment, KnownOfLost, Limits, OnLinkLoss, Outcome, Progress,
-        RequestError, RunRequest, StdinMode, What, Word,
+        Refusal, RequestError, RunRequest, StdinMode, What, Word,
     },
     shell::Shell,
     text::Text,
 };
 
 use super::Orchestrator;
+
+/// How often a cancellation is repeated that seems to have overtaken its run.
+const OVERTAKEN_TRIES: u32 = 50;
+
+/// The pause before each time.
+const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +113,7 @@ pub struct Running {
     id: RunId,
     found: Found,
     run: Run,
+    acknowledged: Option<(Outcome, Ended)>,
 }
 
 impl Orchestrator {
@@ -124,7 +131,12 @@ impl Orchestrator {
         let run = Run::start(&found.link, &request)
             .await
             .map_err(|source| RunError::Start { target, source })?;
-        Ok(Running { id, found, run })
+        Ok(Running {
+            id,
+            found,
+            run,
+            acknowledged: None,
+        })
     }
 
     /// Keeps the address of a run's target, now that it proved itself.
@@ -195,16 +207,26 @@ impl Running {
         self.run.next(&self.found.link).await
     }
 
+    /// Takes the agent's word on how the run ended, from the answer to a cancellation. It counts
+    /// where the run's own stream breaks before it says so.
+    pub fn acknowledged(&mut self, ended: Ended) {
+        self.acknowledged = ended.result.outcome().map(|outcome| (outcome, ended));
+    }
+
     /// Returns how the run ended, once it has.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.run.outcome()
+        match (self.run.outcome()?, &self.acknowledged) {
+            (Outcome::Lost(_), Some((outcome, _))) => Some(outcome),
+            (outcome, _) => Some(outcome),
+        }
     }
 
     /// Returns the agent's account of the end, if it gave one.
     #[must_use]
     pub fn ended(&self) -> Option<&Ended> {
-        self.run.ended()
+        let acknowledged = self.acknowledged.as_ref().map(|(_, ended)| ended);
+        self.run.ended().or(acknowledged)
     }
 
     /// Returns what broke the run, if something did.
@@ -251,10 +273,22 @@ pub struct Canceller {
 impl Canceller {
     /// Ends the run and all its processes, and waits for the agent's word that they are gone.
     ///
+    /// The request may still be on its way, so an agent that knows no such run is asked again for a
+    /// while.
+    ///
     /// # Errors
     /// The agent did not say so.
     pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
-        cancel(&self.link, self.id, grace).await
+        let mut tries = 0;
+        loop {
+            match cancel(&self.link, self.id, grace).await {
+                Err(CancelError::Refused(Refusal::UnknownRun)) if tries < OVERTAKEN_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(OVERTAKEN_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 }
 

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use node::run::CancelError;
+use node::{link::Pace, run::CancelError};
 use proto::{
     id::NodeName,
     run::{Ended, Progress, Tree},
 };
 use tokio::task::JoinSet;
 
-use super::stdin::{self, Source};
+use super::{
+    backlog::Backlog,
+    stdin::{self, Source},
+};
 use crate::{
     cli::interrupt::Interrupts,
     orchestrator::Running,
     output::{
-        self, Sink, Stream, View, WriteError, chain,
+        self, Characters, Sink, Stream, View, WriteError, chain,
         events::Event,
         report::{Content, Gathered},
     },
@@ -68,6 +71,8 @@ struct Drive<'a> {
     target: NodeName,
     shown: Shown,
     gathered: Gathered,
+    /// Of both streams, what is not yet a whole character.
+    text: [Characters; 2],
     running: &'a mut Running,
 }
 
@@ -89,6 +94,7 @@ pub(in crate::cli) async fn drive(
         target,
         shown,
         gathered: Gathered::default(),
+        text: [Characters::default(), Characters::default()],
         running,
     };
     let end = drive.until_over(&sink, &mut interrupts, grace).await;
@@ -121,49 +127,69 @@ impl Drive<'_> {
     ) -> End {
         let canceller = self.running.canceller();
         let mut cancelling = std::pin::pin!(None);
-        let mut why = Why::Nothing;
-        let mut piece: Option<(Stream, Bytes)> = None;
-        loop {
+        let mut interrupted = false;
+        let mut closed = false;
+        let mut backlog = Backlog::default();
+        let mut pace = Pace::Full;
+        let mut over = false;
+        while !over || !backlog.is_empty() {
             tokio::select! {
+                biased; // output may always be ready, and the rest must be heard
                 () = interrupts.next() => {
-                    if why == Why::Interrupted {
+                    if interrupted {
                         self.leave();
                         return End::LeftEarly;
                     }
+                    interrupted = true;
                     output::say(&format!(
                         "{}: cancelling; Ctrl-C again leaves at once",
                         self.target
                     ));
-                    why = Why::Interrupted;
                     cancelling.set(Some(canceller.cancel(grace)));
-                }
-                place = sink.ready(), if piece.is_some() && why != Why::OutputClosed => match place {
-                    Ok(place) => if let Some((stream, bytes)) = piece.take() {
-                        place.write(stream, bytes);
-                    },
-                    Err(_) => {
-                        piece = None;
-                        why = Why::OutputClosed;
-                        cancelling.set(Some(canceller.cancel(grace)));
-                    }
-                },
-                progress = self.running.next(), if piece.is_none() || why == Why::OutputClosed => {
-                    match progress {
-                        Some(progress) => piece = self.take(progress),
-                        None => break,
-                    }
                 }
                 acknowledged = acknowledgement(cancelling.as_mut()) => {
                     cancelling.set(None);
-                    self.acknowledged(&acknowledged);
-                    if piece.is_some() {
-                        // Our own reader holds us up; the processes are gone.
-                        break;
+                    self.acknowledged(acknowledged);
+                    if interrupted && backlog.is_long(true) {
+                        output::say(&format!(
+                            "{}: ended there; its output waits for its reader here, and Ctrl-C drops it",
+                            self.target
+                        ));
                     }
                 }
+                place = sink.ready(), if !backlog.is_empty() => match place {
+                    Ok(place) => if let Some((stream, bytes)) = backlog.pop() {
+                        place.write(stream, bytes);
+                    },
+                    Err(_) => {
+                        backlog.clear();
+                        if !closed && !over {
+                            cancelling.set(Some(canceller.cancel(grace)));
+                        }
+                        closed = true;
+                    }
+                },
+                progress = self.running.next(), if !over && backlog.takes_more() => match progress {
+                    Some(progress) => match self.take(progress) {
+                        Some((stream, bytes)) if !closed => backlog.push(stream, bytes),
+                        Some(_) | None => {}
+                    },
+                    None => over = true,
+                },
+                () = backlog.stall() => backlog.read_on(),
             }
+            // An acknowledgement must find room in the link's window, whatever else waits.
+            let holds_back = backlog.is_long(pace == Pace::Least) && cancelling.is_none();
+            self.keep_pace(&mut pace, if holds_back { Pace::Least } else { Pace::Full });
         }
         End::Over
+    }
+
+    fn keep_pace(&self, pace: &mut Pace, wanted: Pace) {
+        if *pace != wanted {
+            *pace = wanted;
+            self.running.found().link.set_pace(wanted);
+        }
     }
 
     /// Turns what happened into what is shown next.
@@ -175,7 +201,7 @@ impl Drive<'_> {
             ));
         }
         if self.shown == Shown::Ndjson {
-            return self.event(&progress).map(|line| (Stream::Stdout, line));
+            return self.events(&progress).map(|lines| (Stream::Stdout, lines));
         }
         let (stream, bytes) = match progress {
             Progress::Stdout(bytes) => (Stream::Stdout, bytes),
@@ -193,42 +219,47 @@ impl Drive<'_> {
         Some((stream, bytes))
     }
 
-    fn event(&self, progress: &Progress) -> Option<Bytes> {
+    /// Returns what happened as lines of JSON. Text is cut between characters, so that it stays text.
+    fn events(&mut self, progress: &Progress) -> Option<Bytes> {
         let run = self.running.id().to_string();
-        let event = match progress {
-            Progress::Started(started) => Event::started(run, &self.target, *started),
-            Progress::Earlier(earlier) => Event::earlier(run, &self.target, *earlier),
-            Progress::Stdout(bytes) => Event::Stdout(Content::of(bytes)),
-            Progress::Stderr(bytes) => Event::Stderr(Content::of(bytes)),
-            Progress::Over => return None,
+        let [stdout, stderr] = &mut self.text;
+        let lines = match progress {
+            Progress::Started(started) => Event::started(run, &self.target, *started).line(),
+            Progress::Earlier(earlier) => Event::earlier(run, &self.target, *earlier).line(),
+            Progress::Stdout(bytes) => line(Event::Stdout, &stdout.push(bytes)),
+            Progress::Stderr(bytes) => line(Event::Stderr, &stderr.push(bytes)),
+            Progress::Over => {
+                line(Event::Stdout, &stdout.finish()) + &line(Event::Stderr, &stderr.finish())
+            }
         };
-        Some(Bytes::from(event.line()))
+        (!lines.is_empty()).then(|| Bytes::from(lines))
     }
 
-    fn acknowledged(&self, acknowledged: &Result<Ended, CancelError>) {
+    fn acknowledged(&mut self, acknowledged: Result<Ended, CancelError>) {
         match acknowledged {
-            Ok(Ended {
-                tree: Tree::Gone | Tree::Left { .. },
-                ..
-            }) => {}
-            Ok(Ended {
-                tree: Tree::Unconfirmed { pids },
-                ..
-            }) => output::say(&format!(
-                "{}: NOT confirmed: processes {pids:?} could not be ended",
-                self.target
-            )),
+            Ok(ended) => {
+                if let Tree::Unconfirmed { pids } = &ended.tree {
+                    output::say(&format!(
+                        "{}: NOT confirmed: processes {pids:?} could not be ended",
+                        self.target
+                    ));
+                }
+                self.running.acknowledged(ended);
+            }
             // It ended by itself meanwhile.
             Err(CancelError::Refused(_)) => {}
             Err(error @ (CancelError::Link(_) | CancelError::Violation)) => output::say(&format!(
                 "{}: the cancellation is not confirmed: {}",
                 self.target,
-                chain(error)
+                chain(&error)
             )),
         }
     }
 
     fn leave(&self) {
+        if self.running.outcome().is_some() {
+            return;
+        }
         output::say(&format!(
             "{}: left without confirmation; run {} may still be ending there",
             self.target,
@@ -237,12 +268,11 @@ impl Drive<'_> {
     }
 }
 
-/// Why the run is being cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
-    Nothing,
-    Interrupted,
-    OutputClosed,
+fn line<'a>(event: fn(Content<'a>) -> Event<'a>, bytes: &'a [u8]) -> String {
+    if bytes.is_empty() {
+        return String::new();
+    }
+    event(Content::of(bytes)).line()
 }
 
 /// Waits for a cancellation's end, if there is one in progress.

@@ -1,6 +1,6 @@
 //! The caller's half of a run: what the agent may say, and when.
 
-use super::{Ended, KnownOfLost, Outcome, Refusal, Started, Wire};
+use super::{Ended, KnownOfLost, Outcome, Refusal, Started};
 use crate::frame::{Frame, FrameKind};
 
 /// The state of a run as its caller sees it.
@@ -181,15 +181,10 @@ impl CallerRun {
             self.lose();
             return Err(CallerViolation::Truncated { reported, received });
         }
-        let outcome = match ended.result {
-            Wire::Finished(exit) => Outcome::Finished(exit),
-            Wire::Reached(limit) => Outcome::TimedOut(limit),
-            Wire::Cancelled => Outcome::Cancelled,
-            Wire::AgentStopped | Wire::LinkLost => {
-                self.known.ended = Some(ended.result);
-                Outcome::Lost(self.known)
-            }
-        };
+        let outcome = ended.result.outcome().unwrap_or_else(|| {
+            self.known.ended = Some(ended.result);
+            Outcome::Lost(self.known)
+        });
         self.state = State::Over {
             outcome,
             ended: Some(ended),

@@ -50,6 +50,19 @@ pub enum Wire {
     LinkLost,
 }
 
+impl Wire {
+    /// Returns what this means to the caller; `None` if the run is lost.
+    #[must_use]
+    pub const fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Finished(exit) => Some(Outcome::Finished(exit)),
+            Self::Reached(limit) => Some(Outcome::TimedOut(limit)),
+            Self::Cancelled => Some(Outcome::Cancelled),
+            Self::AgentStopped | Self::LinkLost => None,
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
