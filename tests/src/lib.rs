@@ -1,8 +1,8 @@
 //! The laboratory of the scenarios: real binaries, real sockets, networks of their own.
 //!
 //! A scenario asks [`Lab`] for a mesh and its agents, runs `controller` as a person would, and
-//! looks at what came out. Everything here is made by the real command line: no test reaches
-//! into a crate of the product.
+//! looks at what came out. Everything here is made by the real command line, but for [`peer`], which
+//! speaks the wire's bytes to say what no honest controller would.
 //!
 //! The library never skips. Where a machine cannot give what a scenario needs (namespaces, say),
 //! it panics with the reason and the remedy.
@@ -17,6 +17,7 @@ mod lab;
 #[cfg(target_os = "linux")]
 mod lan;
 mod mesh;
+pub mod peer;
 mod place;
 mod process;
 #[cfg(target_os = "linux")]

@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use proto::id::Fingerprint;
 use tempfile::TempDir;
 
 use crate::{Binaries, Finished, Place, Process};
@@ -43,6 +44,20 @@ impl Mesh {
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.folder().join("controller")
+    }
+
+    /// Returns the fingerprint of its CA.
+    ///
+    /// # Panics
+    /// When `controller pki fingerprint` fails.
+    #[must_use]
+    #[track_caller]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let said = self.run(["pki", "fingerprint"]).expect_success();
+        match said.stdout_text().trim().parse() {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => panic!("{said:?}: {error}"),
+        }
     }
 
     /// Issues an identity for an agent, and returns its file.
