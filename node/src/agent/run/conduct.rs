@@ -132,7 +132,7 @@ pub(super) async fn conduct(
         keep(shared, request.id, &Kept::Ended(ended.clone()));
         run.place.ended(&ended);
         let complete = run.drain(&ended, &mut pump, &until).await;
-        (ended, complete)
+        (run.reconsider(ended, &mut pump).await, complete)
     };
     if matches!(ended.tree, Tree::Left { .. }) {
         run.process.release();
@@ -244,6 +244,25 @@ impl Conduct<'_> {
             Some(Pumped::All | Pumped::Limit) => Complete::Yes,
             Some(Pumped::Abandoned) | None => Complete::No,
         }
+    }
+
+    /// Corrects the end of a program that left more in its pipes than may be sent: what arrived is
+    /// not all that it wrote, so it must not pass for finished.
+    async fn reconsider<F: Future<Output = Pumped>>(
+        &mut self,
+        ended: Ended,
+        pump: &mut Pump<'_, F>,
+    ) -> Ended {
+        if !matches!(ended.result, Wire::Finished(_)) || pump.done != Some(Pumped::Limit) {
+            return ended;
+        }
+        let ended = self.end(Cause::Reached(Limit::Output), pump).await;
+        keep(
+            self.shared,
+            self.request.id,
+            &Kept::Ended(ended.clone()),
+        );
+        ended
     }
 
     fn exit(&self, exit: std::io::Result<process::Exit>) -> Exit {
