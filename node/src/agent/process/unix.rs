@@ -121,13 +121,23 @@ impl Launcher {
         self.shared.sweep();
         let mut image = Image::new(command)?;
         let pipes = Pipes::open(command.stdin).map_err(resources(Step::Pipes))?;
-        let tree = self.shared.means.tree(&mut image, command.run);
+        let means = &self.shared.means;
+        let tree = means.tree(&mut image, command.run);
         let mut tree = tree.map_err(resources(Step::Cgroup))?;
         let stdio = pipes.stdio(&self.shared.null);
-        let started = match self.shared.means.start(&image, stdio, &tree) {
+        let mut tried = means.start(&image, stdio, &tree);
+        if tried.is_err() && tree.is_misplaced() {
+            // Somebody tidies up control groups that are empty. The next one is made just now.
+            means.give_back(tree);
+            tree = means
+                .tree(&mut image, command.run)
+                .map_err(resources(Step::Cgroup))?;
+            tried = means.start(&image, stdio, &tree);
+        }
+        let started = match tried {
             Ok(started) => started,
             Err(Failed { step, errno }) => {
-                self.shared.means.give_back(tree);
+                means.give_back(tree);
                 return Err(image.failure(command, step, errno));
             }
         };

@@ -11,7 +11,7 @@ use std::{
     os::{fd::AsRawFd as _, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -120,7 +120,11 @@ impl Groups {
 
     /// Keeps an empty group for a later run, or removes it.
     pub(super) fn give_back(&self, group: Cgroup) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.lock_idle();
+        if group.is_removed() {
+            // Whoever did that has not spared the others.
+            return idle.clear();
+        }
         let plain = !group.spent && subgroups(&group.path).len() == 1;
         if plain && idle.len() < MAX_IDLE {
             idle.push(group);
@@ -161,6 +165,10 @@ impl Groups {
         fs::create_dir_all(&path)?;
         Cgroup::open(path)
     }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<Cgroup>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Groups {
@@ -188,6 +196,11 @@ impl Cgroup {
             directory: self.directory.as_raw_fd(),
             procs: self.procs.as_raw_fd(),
         }
+    }
+
+    /// Tells whether somebody else has removed the group.
+    pub(super) fn is_removed(&self) -> bool {
+        !self.path.exists()
     }
 
     /// Tells whether a process is alive in the group or below it; yes if that cannot be read.

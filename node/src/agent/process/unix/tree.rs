@@ -18,6 +18,15 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// Tells whether its control group was removed by somebody else.
+    pub(super) fn is_misplaced(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Some(cgroup) = &self.cgroup {
+            return cgroup.is_removed();
+        }
+        false
+    }
+
     /// Returns the living processes, of the control group alone if there is one.
     pub(super) fn alive(&mut self) -> Vec<u32> {
         #[cfg(target_os = "linux")]
