@@ -4,6 +4,7 @@
     reason = "the helpers of a test are a test as well"
 )]
 
+mod backpressure;
 #[cfg(unix)]
 mod bad_input;
 #[cfg(unix)]
@@ -18,8 +19,13 @@ mod identity;
 #[cfg(unix)]
 mod json;
 mod lab;
+mod lab;
 #[cfg(target_os = "linux")]
 mod lan;
+mod processes;
+mod props;
 #[cfg(target_os = "linux")]
 mod quickstart;
+mod replay;
+mod runs;
 mod started;

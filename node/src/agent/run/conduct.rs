@@ -257,11 +257,7 @@ impl Conduct<'_> {
             return ended;
         }
         let ended = self.end(Cause::Reached(Limit::Output), pump).await;
-        keep(
-            self.shared,
-            self.request.id,
-            &Kept::Ended(ended.clone()),
-        );
+        keep(self.shared, self.request.id, &Kept::Ended(ended.clone()));
         ended
     }
 
