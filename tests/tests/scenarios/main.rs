@@ -4,6 +4,7 @@
     reason = "the helpers of a test are a test as well"
 )]
 
+#[cfg(target_os = "linux")]
 mod backpressure;
 #[cfg(unix)]
 mod bad_input;
@@ -19,13 +20,16 @@ mod identity;
 #[cfg(unix)]
 mod json;
 mod lab;
-mod lab;
 #[cfg(target_os = "linux")]
 mod lan;
+#[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
 mod props;
 #[cfg(target_os = "linux")]
 mod quickstart;
+#[cfg(target_os = "linux")]
 mod replay;
+#[cfg(target_os = "linux")]
 mod runs;
 mod started;

@@ -9,7 +9,7 @@ use proto::{
     id::RunId,
     run::{
         Earlier, Ended, Environment, Exit, Refusal, RunRequest, StartFailure, StdinMode, Tree,
-        What, Wire as Result, Word,
+        Unstarted, What, Wire as Result, Word,
     },
     text::Text,
 };
@@ -755,12 +755,10 @@ fn run_that_could_not_be_started_is_not_tried_again_under_its_id() {
 
     std::os::unix::fs::symlink("/bin/true", &program).unwrap();
 
-    assert_eq!(refusal(&peer.run(&request)), Refusal::NotStartedEarlier);
+    let earlier = Refusal::NotStartedEarlier(Unstarted::NotFound);
+    assert_eq!(refusal(&peer.run(&request)), earlier);
     stage.lab.agent(0).restart();
-    assert_eq!(
-        refusal(&stage.peer().run(&request)),
-        Refusal::NotStartedEarlier
-    );
+    assert_eq!(refusal(&stage.peer().run(&request)), earlier);
 }
 
 #[test]
