@@ -234,7 +234,7 @@ fn run_whose_agent_stops_is_lost_with_what_is_known() {
         };
         assert_eq!(ended, end("lost", "controller", 255, None));
         assert!(
-            why.as_str().unwrap().contains("the agent stopped under it"),
+            why.as_str().unwrap().contains("its agent stopped under it"),
             "{why}"
         );
     }

@@ -102,7 +102,7 @@ fn stopping_agent_ends_its_runs_and_says_so() {
             .expect_code(255)
             .stderr_text();
         assert!(
-            said.contains("lost: the agent stopped under it"),
+            said.contains("its agent stopped under it"),
             "{what}: {said}"
         );
     }
@@ -329,7 +329,7 @@ fn killed_agent_leaves_a_lost_run_that_never_starts_again() {
     let retry = run(&lab, vec!["--run-id", &id], vec!["sh", "-c", &script]).expect_code(255);
     let said = retry.stderr_text();
     assert!(said.contains("used before; nothing is started"), "{said}");
-    assert!(said.contains("lost: the agent stopped under it"), "{said}");
+    assert!(said.contains("its agent stopped under it"), "{said}");
     assert_eq!(counter.starts(), 1);
     drop(first);
 }

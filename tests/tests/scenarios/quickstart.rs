@@ -67,10 +67,17 @@ fn agent_of(quickstart: &Process) -> u32 {
 
 /// The processes below `pid`, which end with it or not.
 fn below(pid: u32) -> Vec<u32> {
-    let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children: Vec<u32> = children
-        .unwrap_or_default()
-        .split_whitespace()
+    // A thread of its own has started each.
+    let tasks = fs_err::read_dir(format!("/proc/{pid}/task"));
+    let children: Vec<u32> = tasks
+        .into_iter()
+        .flatten()
+        .filter_map(|task| fs_err::read_to_string(task.ok()?.path().join("children")).ok())
+        .flat_map(|pids| {
+            pids.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .map(|pid| pid.parse().unwrap())
         .collect();
     let grandchildren: Vec<u32> = children.iter().flat_map(|child| below(*child)).collect();

@@ -811,7 +811,7 @@ fn full_disk_under_the_record_refuses_runs_and_starts_none() {
 fn on_a_small_disk(agent: &Command, home: &std::path::Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs -o size=64k tmpfs \"$1\" && shift && exec \"$@\"");
+    command.arg("mount -t tmpfs -o size=32k tmpfs \"$1\" && shift && exec \"$@\"");
     command
         .arg("sh")
         .arg(home)

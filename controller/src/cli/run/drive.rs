@@ -257,7 +257,7 @@ impl Drive<'_> {
     }
 
     fn leave(&self) {
-        if self.running.outcome().is_some() {
+        if self.running.ended().is_some() {
             return;
         }
         output::say(&format!(
