@@ -7,6 +7,8 @@
 //! **Invariant:** no early data and no resumption, on either side. Guarded in `pki` by its
 //! handshake tests.
 
+mod mtu;
+
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -17,7 +19,7 @@ use std::{
 use pki::{Identity, Revocation};
 use proto::{frame::ALPN, id::Role};
 use quinn::{
-    EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -79,6 +81,7 @@ const FAREWELL_TURNS: usize = 4;
 pub struct Transport {
     endpoint: quinn::Endpoint,
     client: quinn::ClientConfig,
+    server: Option<quinn::ServerConfig>,
 }
 
 /// Why there is no endpoint.
@@ -133,7 +136,7 @@ impl Transport {
             QuicServerConfig::try_from(Arc::new(rustls)).map_err(|error| tls(error.into()))?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server
-            .transport_config(Arc::new(callee_transport()))
+            .transport_config(Arc::new(callee_transport(mtu::ORDINARY)))
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFERS);
@@ -152,15 +155,21 @@ impl Transport {
         let crypto =
             QuicClientConfig::try_from(Arc::new(rustls)).map_err(|error| tls(error.into()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-        client.transport_config(Arc::new(caller_transport()));
+        client.transport_config(Arc::new(caller_transport(mtu::ORDINARY)));
         let endpoint = socket(addr)
             .and_then(|socket| {
                 let mut config = EndpointConfig::default();
                 config.supported_versions(vec![QUIC]);
-                quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
+                let jumbo = config.max_udp_payload_size(mtu::LARGEST);
+                jumbo.expect("a page is within what QUIC allows");
+                quinn::Endpoint::new(config, server.clone(), socket, Arc::new(TokioRuntime))
             })
             .map_err(|source| BindError::Socket { addr, source })?;
-        Ok(Self { endpoint, client })
+        Ok(Self {
+            endpoint,
+            client,
+            server,
+        })
     }
 
     /// Returns the address on which the socket was bound.
@@ -177,8 +186,28 @@ impl Transport {
         addr: SocketAddr,
         server_name: &str,
     ) -> Result<quinn::Connecting, quinn::ConnectError> {
-        self.endpoint
-            .connect_with(self.client.clone(), addr, server_name)
+        let mut config = self.client.clone();
+        let payload = mtu::largest_payload(addr);
+        if payload > mtu::ORDINARY {
+            config.transport_config(Arc::new(caller_transport(payload)));
+        }
+        self.endpoint.connect_with(config, addr, server_name)
+    }
+
+    /// Starts to judge a connection attempt.
+    pub(crate) fn judge(
+        &self,
+        incoming: quinn::Incoming,
+    ) -> Result<quinn::Connecting, quinn::ConnectionError> {
+        let payload = mtu::largest_payload(incoming.remote_address());
+        match &self.server {
+            Some(server) if payload > mtu::ORDINARY => {
+                let mut server = server.clone();
+                server.transport_config(Arc::new(callee_transport(payload)));
+                incoming.accept_with(Arc::new(server))
+            }
+            Some(_) | None => incoming.accept(),
+        }
     }
 
     /// Waits for the next connection attempt; `None` when the endpoint is closed.
@@ -231,19 +260,22 @@ fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn transport() -> TransportConfig {
+fn transport(payload: u16) -> TransportConfig {
     let mut config = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(payload);
     let idle = IdleTimeout::try_from(IDLE_LIMIT).expect("half a minute fits in a QUIC timeout");
     config
         .max_idle_timeout(Some(idle))
+        .mtu_discovery_config(Some(discovery))
         .initial_rtt(INITIAL_RTT)
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None);
     config
 }
 
-fn caller_transport() -> TransportConfig {
-    let mut config = transport();
+fn caller_transport(payload: u16) -> TransportConfig {
+    let mut config = transport(payload);
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(CALLER_STREAM_WINDOW.into())
@@ -254,8 +286,8 @@ fn caller_transport() -> TransportConfig {
     config
 }
 
-fn callee_transport() -> TransportConfig {
-    let mut config = transport();
+fn callee_transport(payload: u16) -> TransportConfig {
+    let mut config = transport(payload);
     config
         .stream_receive_window(CALLEE_STREAM_WINDOW.into())
         .receive_window(VarInt::MAX)

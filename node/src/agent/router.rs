@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -17,7 +17,7 @@ use proto::{
     run::Refusal,
     text::Text,
 };
-use quinn::{Connection, Incoming, SendStream};
+use quinn::{Connecting, Connection, ConnectionError, Incoming, SendStream};
 use tokio::task::JoinSet;
 
 use super::{Shared, run, runs::CancelRequest};
@@ -57,7 +57,7 @@ pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
             () = shared.stop.cancelled() => break,
             Some(ended) = links.join_next() => log_panic(ended),
             incoming = transport.accept() => match incoming {
-                Some(incoming) => admit(incoming, &handshakes, shared, &mut links),
+                Some(incoming) => admit(incoming, transport, &handshakes, shared, &mut links),
                 None => break,
             },
         }
@@ -69,6 +69,7 @@ pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
 
 fn admit(
     incoming: Incoming,
+    transport: &Transport,
     handshakes: &Arc<Handshakes>,
     shared: &Arc<Shared>,
     links: &mut JoinSet<()>,
@@ -85,7 +86,12 @@ fn admit(
         return drop(incoming.retry());
     }
     match Handshake::begin(handshakes, incoming.remote_address().ip()) {
-        Some(handshake) => drop(links.spawn(serve_link(incoming, handshake, Arc::clone(shared)))),
+        Some(handshake) => {
+            let remote = incoming.remote_address();
+            let judging = transport.judge(incoming);
+            let shared = Arc::clone(shared);
+            links.spawn(serve_link(remote, judging, handshake, shared));
+        }
         None => incoming.refuse(),
     }
 }
@@ -141,9 +147,14 @@ impl Drop for Handshake {
     }
 }
 
-async fn serve_link(incoming: Incoming, handshake: Handshake, shared: Arc<Shared>) {
-    let remote = incoming.remote_address();
-    let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
+async fn serve_link(
+    remote: SocketAddr,
+    judging: Result<Connecting, ConnectionError>,
+    handshake: Handshake,
+    shared: Arc<Shared>,
+) {
+    let judged = async { judging?.await };
+    let connection = match tokio::time::timeout(HANDSHAKE_LIMIT, judged).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             tracing::warn!(%remote, why = %why_not_accepted(&error), "a link was refused");

@@ -24,8 +24,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How much is read from a pipe at once.
-const CHUNK: usize = 64 << 10;
+/// How much is read from a pipe at first: most output is short.
+const FIRST_READ: usize = 16 << 10;
+
+/// How much is read at once from a pipe that is always full.
+const LARGEST_READ: usize = 256 << 10;
 
 /// Below this much room a new buffer is taken; small frames share one.
 const MIN_ROOM: usize = 4 << 10;
@@ -67,6 +70,8 @@ struct Pipe {
     kind: FrameKind,
     receiver: Option<Receiver>,
     buffer: BytesMut,
+    /// How much the next read takes at most.
+    size: usize,
     /// Bytes that were in the pipe when the process ended and are not sent yet.
     owed: u64,
 }
@@ -210,7 +215,7 @@ impl Output {
         let left = self
             .limit
             .map_or(u64::MAX, |limit| limit.saturating_sub(sent));
-        usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK)
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 }
 
@@ -234,6 +239,7 @@ impl Pipe {
             kind,
             receiver,
             buffer: BytesMut::new(),
+            size: FIRST_READ,
             owed: 0,
         }
     }
@@ -253,15 +259,21 @@ impl Pipe {
             let receiver = self.receiver.as_ref()?;
             let ready = receiver.readable().await;
             if self.buffer.capacity() - self.buffer.len() < HEADER_LEN + MIN_ROOM {
-                self.buffer.reserve(HEADER_LEN + CHUNK);
+                self.buffer.reserve(HEADER_LEN + self.size);
             }
             self.buffer.put_bytes(0, HEADER_LEN);
             // With no room, one byte is read and thrown away: the run ends at its limit.
-            let mut body = (&mut self.buffer).limit(room.max(1));
+            let wanted = room.min(self.size).max(1);
+            let mut body = (&mut self.buffer).limit(wanted);
             match ready.and_then(|()| receiver.try_read_buf(&mut body)) {
                 Ok(0) => self.receiver = None,
                 Ok(len) if room == 0 => self.buffer.truncate(self.buffer.len() - len),
-                Ok(len) => self.buffer[..HEADER_LEN].copy_from_slice(&header(self.kind, len)),
+                Ok(len) => {
+                    self.buffer[..HEADER_LEN].copy_from_slice(&header(self.kind, len));
+                    if len == self.size {
+                        self.size = (self.size * 4).min(LARGEST_READ);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.buffer.clear();
                     continue;
