@@ -118,6 +118,16 @@ impl Identity {
         self.certificate.node()
     }
 
+    /// Returns how many whole days are left when it is time to issue a new identity: two weeks
+    /// before the end. One that was issued for less than four weeks is meant to be short.
+    #[must_use]
+    pub fn days_left_when_due(&self, now: OffsetDateTime) -> Option<i64> {
+        const DUE: time::Duration = time::Duration::weeks(2);
+        let left = self.certificate.not_after() - now;
+        let life = self.certificate.not_after() - self.certificate.not_before();
+        (left < DUE && life > 2 * DUE).then(|| left.whole_days())
+    }
+
     /// Returns the node's certificate.
     #[must_use]
     pub const fn certificate(&self) -> &NodeCertificate {

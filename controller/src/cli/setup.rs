@@ -120,7 +120,11 @@ fn identity(global: &Global, config: &Config, home: &Home) -> Result<Identity, I
     if path.try_exists().is_ok_and(|exists| !exists) {
         return Err(missing);
     }
-    let identity = Identity::load(&path, OffsetDateTime::now_utc()).map_err(IdentityError::Load)?;
+    let now = OffsetDateTime::now_utc();
+    let identity = Identity::load(&path, now).map_err(IdentityError::Load)?;
+    if let Some(days) = identity.days_left_when_due(now) {
+        tracing::warn!(node = %identity.node(), days, "this identity ends soon; issue a new one");
+    }
     match identity.node() {
         NodeId {
             role: Role::Controller,
@@ -135,7 +139,8 @@ fn identity(global: &Global, config: &Config, home: &Home) -> Result<Identity, I
 
 fn revocation(home: &Home, identity: &Identity) -> anyhow::Result<Revocation> {
     let path = home.crl();
-    if !path.exists() {
+    // A list that cannot be looked for may be there, and then nobody is trusted without it.
+    if path.try_exists().is_ok_and(|exists| !exists) {
         return Ok(Revocation::none_known(StaleCrl::Refuse));
     }
     Ok(node::revocation::load(&path, identity)?)

@@ -23,7 +23,7 @@ pub enum LoadIdentityError {
         source: ParseIdentityError,
     },
     /// The certificate has ended.
-    #[error("the identity of {node} in {} ended on {}, and the clock here says {}: issue a new one with `controller pki issue {} {}`", .path.display(), date::show(*.not_after), date::show(*.now), .node.role, .node.name)]
+    #[error("the identity of {node} in {} ended on {}, and the clock here says {}: issue a new one with `controller pki issue {} {} --out NEW-FILE`", .path.display(), date::show(*.not_after), date::show(*.now), .node.role, .node.name)]
     Expired {
         /// The file.
         path: PathBuf,

@@ -100,6 +100,15 @@ fn an_expired_identity_is_refused_with_its_end_but_can_be_shown() {
 }
 
 #[test]
+fn an_identity_is_due_two_weeks_before_its_end_and_not_earlier() {
+    let identity = identity(&authority(), "agent/a");
+
+    assert_eq!(identity.days_left_when_due(NOW), None);
+    assert_eq!(identity.days_left_when_due(NOW + 75 * DAY), None);
+    assert_eq!(identity.days_left_when_due(NOW + 77 * DAY), Some(13));
+}
+
+#[test]
 fn a_file_is_not_overwritten_unless_asked() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("a.identity");
