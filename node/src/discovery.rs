@@ -1,7 +1,7 @@
 //! Discovery: at which addresses a wanted agent may answer.
 //!
-//! Owns the trait of every mechanism, their registry ([`mechanisms`]) and asking all of them at
-//! once ([`look_up`]). It does not dial and does not decide who answered: a [`Candidate`] is a hint
+//! Owns the trait of every mechanism and their registry ([`mechanisms`]). It does not ask them at
+//! once (that is `links`), does not dial and does not decide who answered: a [`Candidate`] is a hint
 //! from a network that may lie, and only the TLS handshake proves a name.
 //!
 //! **Invariant:** whatever a network sends, a look-up yields a bounded number of candidates and
@@ -10,7 +10,7 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use libp2p::futures::future::{self, BoxFuture};
+use libp2p::futures::future::BoxFuture;
 use proto::id::{Fingerprint, NodeName};
 use tokio::sync::mpsc;
 
@@ -95,28 +95,6 @@ pub fn mechanisms(mesh: Fingerprint, known: Vec<KnownAddress>) -> Vec<Box<dyn Di
         Box::new(Fixed::new(known)), //
         Box::new(Mdns::new(mesh)),
     ]
-}
-
-/// Looks `wanted` up by all `mechanisms` at once, and returns why some of them could not.
-///
-/// A mechanism that fails does not disturb the others; its error matters to the caller only if
-/// nothing was found.
-///
-/// # Cancel safety
-///
-/// As [`Discovery::look_up`].
-pub async fn look_up(
-    mechanisms: &[Box<dyn Discovery>],
-    wanted: &Wanted,
-    found: mpsc::Sender<Candidate>,
-) -> Vec<LookUpError> {
-    let asked = mechanisms
-        .iter()
-        .map(|one| one.look_up(wanted, found.clone()));
-    let all = future::join_all(asked);
-    drop(found);
-
-    all.await.into_iter().filter_map(Result::err).collect()
 }
 
 /// Why a mechanism could not look for anybody.

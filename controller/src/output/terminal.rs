@@ -13,8 +13,7 @@ use std::fmt::Write as _;
 
 use proto::text::is_hidden;
 
-/// The longest UTF-8 sequence, in bytes.
-const MAX_SEQUENCE: usize = 4;
+use super::characters;
 
 /// How this program's own messages begin.
 pub const OURS: &str = "controller:";
@@ -94,17 +93,9 @@ impl Neutraliser {
 
 /// Returns how many bytes at the end of `input` may be the beginning of something.
 fn unfinished(input: &[u8]) -> usize {
-    if input.last() == Some(&b'\r') {
-        return 1;
-    }
-    let tail = &input[input.len().saturating_sub(MAX_SEQUENCE)..];
-    let Some(last) = tail.utf8_chunks().last() else {
-        return 0;
-    };
-    match std::str::from_utf8(last.invalid()) {
-        // No length: the bytes are a prefix of a character rather than none.
-        Err(error) if error.error_len().is_none() => last.invalid().len(),
-        Ok(_) | Err(_) => 0,
+    match input.last() {
+        Some(b'\r') => 1,
+        Some(_) | None => characters::unfinished(input),
     }
 }
 
