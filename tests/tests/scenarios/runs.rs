@@ -420,6 +420,23 @@ fn run_ends_though_nobody_closes_its_input() {
 }
 
 #[test]
+fn input_that_breaks_off_cancels_the_run_and_is_never_taken_for_the_whole() {
+    let lab = Lab::loopback();
+    let counter = Counter::new(&lab);
+
+    // A file that can be opened, and whose first byte cannot be read.
+    let script = format!("cat && {}", counter.script("true"));
+    let finished = shell(&lab, &["--stdin=/proc/self/mem"], &script).expect_code(130);
+
+    let said = finished.stderr_text();
+    assert!(
+        said.contains("standard input cannot be read to its end"),
+        "{said}"
+    );
+    assert_eq!(counter.starts(), 0);
+}
+
+#[test]
 fn input_file_that_cannot_be_read_is_said_and_nothing_is_left_running() {
     let lab = Lab::loopback();
 

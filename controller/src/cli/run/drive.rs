@@ -3,7 +3,7 @@
 //! **Invariant:** nothing here waits for a reader of this process's output or for the agent alone:
 //! an interruption is always heard.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -97,7 +97,9 @@ pub(in crate::cli) async fn drive(
         text: [Characters::default(), Characters::default()],
         running,
     };
-    let end = drive.until_over(&sink, &mut interrupts, grace).await;
+    let end = drive
+        .until_over(&sink, &mut interrupts, &mut feeding, grace)
+        .await;
     if end == End::LeftEarly {
         return Driven::LeftEarly;
     }
@@ -123,6 +125,7 @@ impl Drive<'_> {
         &mut self,
         sink: &Sink,
         interrupts: &mut Interrupts,
+        feeding: &mut JoinSet<io::Result<()>>,
         grace: Duration,
     ) -> End {
         let canceller = self.running.canceller();
@@ -157,6 +160,14 @@ impl Drive<'_> {
                         ));
                     }
                 }
+                Some(fed) = feeding.join_next() => if let (Ok(Err(error)), false) = (fed, over) {
+                    // What the process has read so far must not count as the whole.
+                    output::say(&format!(
+                        "{}: standard input cannot be read to its end: {error}; cancelling",
+                        self.target
+                    ));
+                    cancelling.set(Some(canceller.cancel(grace)));
+                },
                 place = sink.ready(), if !backlog.is_empty() => match place {
                     Ok(place) => if let Some((stream, bytes)) = backlog.pop() {
                         place.write(stream, bytes);

@@ -37,39 +37,42 @@ const CHUNK: usize = 64 << 10;
 /// Pieces between the reader and the link.
 const QUEUE: usize = 4;
 
-/// Sends everything that `source` holds.
+/// Sends everything that `source` holds, and says that it is complete only if it was.
 ///
 /// Reading blocks, so it has a thread of its own, which is left behind when the run ends first: a
 /// terminal that nobody types on cannot be woken.
-pub(super) async fn feed(mut to: StdinSender, source: Source) {
+///
+/// # Errors
+/// It cannot be read to its end. The process was not told that its input is complete, so the run is
+/// to be cancelled.
+pub(super) async fn feed(mut to: StdinSender, source: Source) -> io::Result<()> {
     let (pieces, mut read) = mpsc::channel(QUEUE);
     let reader = thread::Builder::new().name("stdin".into());
-    if let Err(error) = reader.spawn(move || read_all(source, &pieces)) {
-        tracing::error!(%error, "standard input cannot be read");
-        return to.finish().await;
-    }
+    reader.spawn(move || read_all(source, &pieces))?;
     while let Some(piece) = read.recv().await {
-        if to.send(piece).await.is_err() {
-            return; // the run has ended, which says more
+        if to.send(piece?).await.is_err() {
+            return Ok(()); // the run has ended, which says more
         }
     }
     to.finish().await;
+    Ok(())
 }
 
-fn read_all(mut source: Source, pieces: &mpsc::Sender<Bytes>) {
+fn read_all(mut source: Source, pieces: &mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = vec![0; CHUNK];
     loop {
         match source.read(&mut buffer) {
             Ok(0) => return,
             Ok(len) => {
                 let piece = Bytes::copy_from_slice(&buffer[..len]);
-                if pieces.blocking_send(piece).is_err() {
+                if pieces.blocking_send(Ok(piece)).is_err() {
                     return;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                tracing::error!(%error, "standard input cannot be read any further");
+                // Nobody to tell: the run has ended.
+                drop(pieces.blocking_send(Err(error)));
                 return;
             }
         }
