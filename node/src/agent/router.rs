@@ -122,11 +122,11 @@ impl Handshake {
     fn begin(of: &Arc<Handshakes>, host: IpAddr) -> Option<Self> {
         let mut by_host = of.lock();
         let all: usize = by_host.values().sum();
-        let own = by_host.entry(host).or_default();
-        if all >= MAX_HANDSHAKES || *own >= MAX_HANDSHAKES_OF_HOST {
-            return None;
+        let own = by_host.get(&host).copied().unwrap_or_default();
+        if all >= MAX_HANDSHAKES || own >= MAX_HANDSHAKES_OF_HOST {
+            return None; // and leaves no trace: hosts can be made up without end
         }
-        *own += 1;
+        by_host.insert(host, own + 1);
         drop(by_host);
         Some(Self {
             of: Arc::clone(of),
@@ -311,4 +311,35 @@ pub(super) fn millis(time: SystemTime) -> u64 {
         .map_or(0, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_are_turned_away_leave_no_trace() {
+        let handshakes = Arc::new(Handshakes::default());
+        let host = |n: u32| IpAddr::from(n.to_be_bytes());
+        let begun: Vec<_> = (0..1000_u32)
+            .filter_map(|n| Handshake::begin(&handshakes, host(n)))
+            .collect();
+
+        assert_eq!(begun.len(), MAX_HANDSHAKES);
+        assert_eq!(handshakes.lock().len(), MAX_HANDSHAKES);
+        drop(begun);
+        assert!(handshakes.lock().is_empty());
+    }
+
+    #[test]
+    fn one_host_leaves_room_for_others() {
+        let handshakes = Arc::new(Handshakes::default());
+        let host = IpAddr::from([192, 0, 2, 1]);
+        let begun: Vec<_> = (0..1000)
+            .filter_map(|_| Handshake::begin(&handshakes, host))
+            .collect();
+
+        assert_eq!(begun.len(), MAX_HANDSHAKES_OF_HOST);
+        assert!(Handshake::begin(&handshakes, [192, 0, 2, 2].into()).is_some());
+    }
 }
