@@ -9,7 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::BytesMut;
 use proto::{
+    codec::encode,
     frame::{Frame, FrameKind},
     run::{CalleeRun, Ended, Exit, Limit, RunRequest, Started, Tree, Wire},
 };
@@ -96,8 +98,9 @@ pub(super) async fn conduct(
         pid,
         at_ms: millis(SystemTime::now()),
     };
-    // If this fails the link is gone, which the run sees by itself.
-    drop(send_frame(&mut send, &Frame::Started(started)).await);
+    let mut first = BytesMut::new();
+    let fits = encode(&Frame::Started(started), &mut first);
+    fits.expect("two numbers are shorter than any limit");
 
     let mut output = Output::new(
         process.stdout.take(),
@@ -121,7 +124,7 @@ pub(super) async fn conduct(
         activity: &activity,
     };
     let (mut ended, complete) = {
-        let running = pin!(output.pump(&mut send, &activity, until_seen));
+        let running = pin!(output.pump(first.freeze(), &mut send, &activity, until_seen));
         let mut pump = Pump {
             running,
             done: None,

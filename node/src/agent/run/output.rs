@@ -160,13 +160,20 @@ impl Output {
         }
     }
 
-    /// Sends output until the pipes end, or `until` allows an earlier end.
+    /// Sends `first`, and then output until the pipes end, or `until` allows an earlier end.
+    ///
+    /// Everything goes this way, so that a caller that has no room keeps neither limits nor
+    /// cancellations from the run.
     pub(super) async fn pump(
         &mut self,
+        first: Bytes,
         send: &mut SendStream,
         activity: &Activity,
         mut until: watch::Receiver<Until>,
     ) -> Pumped {
+        if send.write_chunk(first).await.is_err() {
+            return Pumped::Abandoned;
+        }
         let mut drain_end = None;
         loop {
             let room = self.room(activity);
