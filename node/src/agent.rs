@@ -224,16 +224,16 @@ impl Agent {
         let announcer = announcement.and_then(announce);
         let router = router::serve(&transport, &shared);
         tokio::pin!(router);
-        tokio::select! {
-            () = &mut router => {}
-            () = stop => {}
-        }
+        let is_over = tokio::select! {
+            () = &mut router => true, // the socket is gone
+            () = stop => false,
+        };
         let runs = shared.runs.count();
         tracing::info!(runs, "stopping");
         transport.refuse_new();
         shared.stop.cancel();
         // The router ends when every run has reported its end, or its caller does not read it.
-        if tokio::time::timeout(STOP_LIMIT, router).await.is_err() {
+        if !is_over && tokio::time::timeout(STOP_LIMIT, router).await.is_err() {
             tracing::warn!("some controllers did not hear how their runs ended");
         }
         drop(announcer);

@@ -30,7 +30,7 @@ const STDIN_CHUNK: usize = 64 << 10;
 pub struct Run {
     frames: FrameReader,
     state: CallerRun,
-    /// Held until the end: the agent takes the end of this half for the end of standard input only.
+    /// The way to standard input, until somebody takes it.
     send: Option<SendStream>,
     broken: Option<BrokenRun>,
 }
