@@ -9,4 +9,5 @@ pub mod exit;
 pub mod home;
 pub mod orchestrator;
 pub mod output;
+pub mod runner;
 pub mod timespan;

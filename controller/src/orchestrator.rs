@@ -7,7 +7,12 @@
 mod addresses;
 mod run;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use node::{
     capabilities::AskError,
@@ -35,7 +40,8 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 pub struct Orchestrator {
     identity: Identity,
     links: Links,
-    book: AddressBook,
+    /// Never locked across an await.
+    book: Mutex<AddressBook>,
 }
 
 /// What an orchestrator needs.
@@ -98,7 +104,7 @@ impl Orchestrator {
         Ok(Self {
             identity,
             links,
-            book,
+            book: Mutex::new(book),
         })
     }
 
@@ -136,7 +142,7 @@ impl Orchestrator {
     /// # Errors
     /// It was not found, or did not answer.
     pub async fn describe(
-        &mut self,
+        &self,
         name: &NodeName,
         window: Duration,
     ) -> Result<Capabilities, DescribeError> {
@@ -158,13 +164,15 @@ impl Orchestrator {
     }
 
     /// Keeps the address at which an agent proved itself, for the next time.
-    fn remember(&mut self, found: &Found) {
+    fn remember(&self, found: &Found) {
         let name = &found.link.peer().name;
         let addr = found.link.remote_address();
-        if found.mechanism == Mechanism::Fixed && self.book.contains(name, addr) {
+        // A book is only a cache: whatever a panic elsewhere left of it will do.
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.mechanism == Mechanism::Fixed && book.contains(name, addr) {
             return;
         }
-        if let Err(error) = self.book.remember(name.clone(), addr) {
+        if let Err(error) = book.remember(name.clone(), addr) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "the address of an agent could not be remembered");
         }

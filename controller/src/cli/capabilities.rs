@@ -41,7 +41,7 @@ pub(super) fn capabilities(global: &Global, args: &CapabilitiesArgs) -> ExitCode
 }
 
 async fn show(global: &Global, args: &CapabilitiesArgs) -> anyhow::Result<()> {
-    let mut context = setup::open(global)?;
+    let context = setup::open(global)?;
     let window = setup::window(args.connect_timeout, &context.config);
     let document = context.orchestrator.describe(&args.target, window).await?;
     context.orchestrator.shutdown().await;

@@ -92,13 +92,13 @@ async fn show(args: &QuickstartArgs) -> anyhow::Result<()> {
         3,
         "look it up and link to it: mutual TLS, both certificates of this CA only",
     )?;
-    let mut orchestrator = find(&folder, &name, &agent).await?;
+    let orchestrator = find(&folder, &name, &agent).await?;
 
     step(
         4,
         "a command through the mesh, its output as it is produced",
     )?;
-    run(&mut orchestrator, &name).await?;
+    run(&orchestrator, &name).await?;
 
     step(5, "what the agent says of this machine")?;
     let document = orchestrator.describe(&name, LAN_WINDOW).await?;
@@ -198,7 +198,7 @@ fn verified(link: &Link, mechanism: Mechanism, took: Duration) -> anyhow::Result
 }
 
 /// Runs a command that takes a few seconds, so that one sees it stream.
-async fn run(orchestrator: &mut Orchestrator, name: &NodeName) -> anyhow::Result<()> {
+async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()> {
     let script = "for i in 1 2 3 4 5; do echo \"$i: $(uname -n), $(date +%T)\"; sleep 0.5; done";
     let words = ["sh", "-c", script].map(Word::from).to_vec();
     tell(&format!("controller run -t {name} -- sh -c '{script}'"))?;

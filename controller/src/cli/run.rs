@@ -25,12 +25,13 @@ use super::{
 use crate::{
     config::DEFAULT_GRACE,
     exit::{Origin, code, of_outcome, process_code},
-    orchestrator::{RunError, Running},
+    orchestrator::RunError,
     output::{
         self, View, WriteError, chain,
         events::{Event, harmless_pretty_json},
         report::{self, Gathered, NotStarted, Report},
     },
+    runner::Running,
     timespan::{limit, timespan},
 };
 
@@ -145,7 +146,7 @@ async fn whole(
     mut wish: words::Wish,
     asked: &Asked,
 ) -> anyhow::Result<u8> {
-    let mut context = setup::open(global)?;
+    let context = setup::open(global)?;
     let config = &context.config;
     let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));

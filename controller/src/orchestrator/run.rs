@@ -6,7 +6,7 @@ use std::{
 };
 
 use node::{
-    link::{DialError, Link},
+    link::{DialError, Link, Pace},
     links::{Found, Unreachable},
     run::{BrokenRun, CancelError, Run, StartRunError, StdinSender, cancel},
 };
@@ -121,7 +121,7 @@ impl Orchestrator {
     ///
     /// # Errors
     /// Nothing was started, and why.
-    pub async fn start(&mut self, wish: StartRun) -> Result<Running, RunError> {
+    pub async fn start(&self, wish: StartRun) -> Result<Running, RunError> {
         let found = self.links.to(&wish.target, wish.window).await;
         let found = found.map_err(|error| RunError::Unreachable(Box::new(error)))?;
         let id = wish.id;
@@ -140,7 +140,7 @@ impl Orchestrator {
     }
 
     /// Keeps the address of a run's target, now that it proved itself.
-    pub fn remember_target(&mut self, running: &Running) {
+    pub fn remember_target(&self, running: &Running) {
         self.remember(&running.found);
     }
 
@@ -188,10 +188,15 @@ impl Running {
         self.id
     }
 
-    /// Returns the link on which the run goes.
+    /// Returns on which agent it runs.
     #[must_use]
-    pub const fn found(&self) -> &Found {
-        &self.found
+    pub fn target(&self) -> &NodeName {
+        &self.found.link.peer().name
+    }
+
+    /// Sets how much the agent may send before it is read.
+    pub fn set_pace(&self, pace: Pace) {
+        self.found.link.set_pace(pace);
     }
 
     /// Takes the way to standard input, if there is one.
@@ -248,7 +253,7 @@ impl Running {
             return None;
         };
         Some(RunError::NotLetIn {
-            target: self.found.link.peer().name.clone(),
+            target: self.target().clone(),
             source: source.clone(),
         })
     }

@@ -20,12 +20,12 @@ use super::{
 };
 use crate::{
     cli::interrupt::Interrupts,
-    orchestrator::Running,
     output::{
         self, Characters, Sink, Stream, View, WriteError, chain,
         events::Event,
         report::{Content, Gathered},
     },
+    runner::Running,
 };
 
 /// What the caller wants to see.
@@ -89,7 +89,7 @@ pub(in crate::cli) async fn drive(
     if let (Some(source), Some(to)) = (source, running.take_stdin()) {
         feeding.spawn(stdin::feed(to, source));
     }
-    let target = running.found().link.peer().name.clone();
+    let target = running.target().clone();
     let mut drive = Drive {
         target,
         shown,
@@ -199,7 +199,7 @@ impl Drive<'_> {
     fn keep_pace(&self, pace: &mut Pace, wanted: Pace) {
         if *pace != wanted {
             *pace = wanted;
-            self.running.found().link.set_pace(wanted);
+            self.running.set_pace(wanted);
         }
     }
 
