@@ -20,7 +20,7 @@ use node::{
 use pki::{Addresses, Existing, Identity, NewMesh, Revocation, StaleCrl, Store, Term};
 use proto::{
     id::{Fingerprint, NodeId, NodeName, Role, RunId},
-    run::{Argv, Environment, Exit, Limits, Outcome, StdinMode, Word},
+    run::{Argv, Environment, Exit, Limits, OnLinkLoss, Outcome, StdinMode, Word},
 };
 use time::OffsetDateTime;
 
@@ -215,6 +215,7 @@ async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()>
             wall_ms: Some(60_000),
             ..Limits::default()
         },
+        on_link_loss: OnLinkLoss::End,
         principal: "quickstart".into(),
         window: LAN_WINDOW,
     };

@@ -63,6 +63,8 @@ pub struct StartRun {
     pub stdin: StdinMode,
     /// When the agent ends the run on its own.
     pub limits: Limits,
+    /// What becomes of the run when its link is lost.
+    pub on_link_loss: OnLinkLoss,
     /// Who asks, for the record.
     pub principal: String,
     /// How long the target is looked for.
@@ -176,7 +178,7 @@ impl Orchestrator {
             environment: wish.environment,
             stdin: wish.stdin,
             limits: wish.limits,
-            on_link_loss: OnLinkLoss::End,
+            on_link_loss: wish.on_link_loss,
         })
     }
 }

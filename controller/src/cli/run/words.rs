@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use proto::{
     id::RunId,
-    run::{Argv, Environment, Limits, StdinMode, Word},
+    run::{Argv, Environment, Limits, OnLinkLoss, StdinMode, Word},
     shell::Shell,
 };
 
@@ -68,6 +68,7 @@ pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
             cpu_s: args.cpu,
             grace_ms: 0,
         },
+        on_link_loss: OnLinkLoss::End,
         principal: principal(),
         window: DEFAULT_CONNECT_TIMEOUT,
     };

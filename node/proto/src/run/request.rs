@@ -228,6 +228,14 @@ pub struct Limits {
 pub enum OnLinkLoss {
     /// It ends, with all its processes.
     End,
+    /// It goes on, and its output is kept for the caller, who attaches again at the byte that it has.
+    Keep {
+        /// For how long it goes on without a caller before it is cancelled, in milliseconds.
+        orphan_ms: u64,
+    },
+    /// Its caller leaves on purpose: it goes on for as long as it takes, and the newest of its output
+    /// is kept.
+    Detach,
 }
 
 /// A part of a request that no agent can carry out.

@@ -62,9 +62,10 @@ pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
         vec((word(), word()), 0..4),
         any::<bool>(),
         limits(),
+        on_link_loss(),
     );
     (head, body).prop_map(|((id, mesh, agent, window, principal), body)| {
-        let (what, cwd, environment, piped, limits) = body;
+        let (what, cwd, environment, piped, limits, on_link_loss) = body;
         RunRequest {
             id: RunId::from_bytes(id),
             audience: Audience {
@@ -83,9 +84,17 @@ pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
                 StdinMode::Closed
             },
             limits,
-            on_link_loss: OnLinkLoss::End,
+            on_link_loss,
         }
     })
+}
+
+fn on_link_loss() -> impl Strategy<Value = OnLinkLoss> {
+    prop_oneof![
+        Just(OnLinkLoss::End),
+        any::<u64>().prop_map(|orphan_ms| OnLinkLoss::Keep { orphan_ms }),
+        Just(OnLinkLoss::Detach),
+    ]
 }
 
 fn what() -> impl Strategy<Value = What> {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proto::{
     id::{Fingerprint, RunId},
-    run::{Argv, Environment, RunRequest, StdinMode, What, Word},
+    run::{Argv, Environment, OnLinkLoss, RunRequest, StdinMode, What, Word},
     shell::Shell,
     text::Text,
 };
@@ -57,8 +57,7 @@ fn no_field_is_forgotten_by_the_test_above() {
         environment: _,
         stdin: _,
         limits: _,
-        // It has one value so far.
-        on_link_loss: proto::run::OnLinkLoss::End,
+        on_link_loss: _,
     } = request();
     let fields = [
         "id",
@@ -69,6 +68,7 @@ fn no_field_is_forgotten_by_the_test_above() {
         "environment",
         "stdin",
         "limits",
+        "on_link_loss",
     ];
 
     for field in fields {
@@ -90,7 +90,7 @@ fn the_digest_is_the_same_for_ever() {
 
 type Change = fn(&mut RunRequest);
 
-const CHANGES: [(&str, Change); 21] = [
+const CHANGES: [(&str, Change); 23] = [
     ("id", |r| r.id = RunId::from_bytes([0x12; 16])),
     ("audience.mesh", |r| {
         r.audience.mesh = Fingerprint::from_bytes([0x23; 32])
@@ -127,6 +127,12 @@ const CHANGES: [(&str, Change); 21] = [
     ("limits.memory_bytes", |r| r.limits.memory_bytes = Some(1)),
     ("limits.cpu_s", |r| r.limits.cpu_s = Some(1)),
     ("limits.grace_ms", |r| r.limits.grace_ms += 1),
+    ("on_link_loss", |r| {
+        r.on_link_loss = OnLinkLoss::Keep { orphan_ms: 1 };
+    }),
+    ("on_link_loss: on purpose", |r| {
+        r.on_link_loss = OnLinkLoss::Detach;
+    }),
     ("what: bytes that are not UTF-8", |r| {
         r.what = What::Argv(Argv::try_from(vec![Word(vec![0xff])]).unwrap());
     }),
