@@ -46,8 +46,10 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), EncodeError> {
         Frame::Refused(body) => put(body, out),
         Frame::Capabilities(body) => put(body, out),
         Frame::Earlier(body) => put(body, out),
+        Frame::Attach(body) => put(body, out),
+        Frame::Attached(body) => put(body, out),
         Frame::Stdin(bytes) | Frame::Stdout(bytes) | Frame::Stderr(bytes) => out.put_slice(bytes),
-        Frame::StdinEnd | Frame::AskCapabilities => {}
+        Frame::StdinEnd | Frame::AskCapabilities | Frame::Probe => {}
     }
     let kind = frame.kind();
     let len = out.len() - start - HEADER_LEN;
@@ -212,7 +214,10 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         | FrameKind::Refused
         | FrameKind::AskCapabilities
         | FrameKind::Capabilities
-        | FrameKind::Earlier => Err(DecodeError::Body { kind }),
+        | FrameKind::Earlier
+        | FrameKind::Attach
+        | FrameKind::Attached
+        | FrameKind::Probe => Err(DecodeError::Body { kind }),
     }
 }
 
@@ -228,6 +233,9 @@ fn control(kind: FrameKind, body: &[u8]) -> Result<Frame, DecodeError> {
         FrameKind::AskCapabilities => Frame::AskCapabilities,
         FrameKind::Capabilities => Frame::Capabilities(Box::new(take(kind, body)?)),
         FrameKind::Earlier => Frame::Earlier(take(kind, body)?),
+        FrameKind::Attach => Frame::Attach(take(kind, body)?),
+        FrameKind::Attached => Frame::Attached(take(kind, body)?),
+        FrameKind::Probe => Frame::Probe,
         FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr => {
             return Err(DecodeError::Body { kind });
         }

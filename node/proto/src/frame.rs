@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     capability::Capabilities,
     id::RunId,
-    run::{Earlier, Ended, Refusal, RunRequest, Started},
+    run::{Attach, Attached, Earlier, Ended, Refusal, RunRequest, Started},
     text::Text,
 };
 
@@ -63,11 +63,17 @@ pub enum FrameKind {
     Capabilities = 11,
     /// See [`Frame::Earlier`].
     Earlier = 12,
+    /// See [`Frame::Attach`].
+    Attach = 13,
+    /// See [`Frame::Attached`].
+    Attached = 14,
+    /// See [`Frame::Probe`].
+    Probe = 15,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Hello,
         Self::Run,
         Self::Stdin,
@@ -81,6 +87,9 @@ impl FrameKind {
         Self::AskCapabilities,
         Self::Capabilities,
         Self::Earlier,
+        Self::Attach,
+        Self::Attached,
+        Self::Probe,
     ];
 
     /// Returns the kind with this number, if there is one.
@@ -94,14 +103,16 @@ impl FrameKind {
     pub const fn max_len(self) -> u32 {
         match self {
             Self::Run | Self::Stdin | Self::Stdout | Self::Stderr => MAX_FRAME_LEN,
-            Self::StdinEnd | Self::AskCapabilities => 0,
+            Self::StdinEnd | Self::AskCapabilities | Self::Probe => 0,
             Self::Hello
             | Self::Started
             | Self::Ended
             | Self::Cancel
             | Self::Refused
             | Self::Capabilities
-            | Self::Earlier => MAX_CONTROL_LEN,
+            | Self::Earlier
+            | Self::Attach
+            | Self::Attached => MAX_CONTROL_LEN,
         }
     }
 
@@ -119,7 +130,10 @@ impl FrameKind {
             | Self::Refused
             | Self::AskCapabilities
             | Self::Capabilities
-            | Self::Earlier => false,
+            | Self::Earlier
+            | Self::Attach
+            | Self::Attached
+            | Self::Probe => false,
         }
     }
 }
@@ -144,7 +158,8 @@ pub enum Frame {
     /// Callee, last on its stream: how the run ended.
     Ended(Ended),
     /// Caller, first on a stream of its own: end a run and all its processes. Answered by
-    /// [`Frame::Ended`] when that is done, or by [`Frame::Refused`].
+    /// [`Frame::Ended`] when that is done or was done before. An id that was never accepted is given
+    /// up, so that it never will be: that is answered by [`Frame::Refused`].
     ///
     /// A stream of its own, so that a cancellation never waits behind standard input that the
     /// process does not read, nor its acknowledgement behind output that the caller does not read.
@@ -155,8 +170,16 @@ pub enum Frame {
     AskCapabilities,
     /// Callee, last on its stream: what the host is and has.
     Capabilities(Box<Capabilities>),
-    /// Callee: this id was accepted before; what follows is the first run's result.
+    /// Callee: this id was accepted before; [`Frame::Attached`] follows, and what is kept of the first
+    /// run.
     Earlier(Earlier),
+    /// Caller, first on its stream: let me hear a run that was accepted before. Answered by
+    /// [`Frame::Attached`], the output from there on, and [`Frame::Ended`]; or by [`Frame::Refused`].
+    Attach(Attach),
+    /// Callee: where the output that follows begins.
+    Attached(Attached),
+    /// Caller, first on a stream of its own: are you there? Answered by [`Frame::Hello`].
+    Probe,
 }
 
 impl Frame {
@@ -177,6 +200,9 @@ impl Frame {
             Self::AskCapabilities => FrameKind::AskCapabilities,
             Self::Capabilities(_) => FrameKind::Capabilities,
             Self::Earlier(_) => FrameKind::Earlier,
+            Self::Attach(_) => FrameKind::Attach,
+            Self::Attached(_) => FrameKind::Attached,
+            Self::Probe => FrameKind::Probe,
         }
     }
 }

@@ -3,13 +3,15 @@
 //! Owns the request, the closed set of results, and the two state machines ([`CallerRun`],
 //! [`CalleeRun`]). Does not own processes, streams or clocks.
 
+mod attach;
 mod callee;
 mod caller;
 mod outcome;
 mod request;
 
+pub use attach::{Attach, Attached, Hold};
 pub use callee::{CalleeRun, CalleeViolation, Input};
-pub use caller::{CallerRun, CallerViolation, Progress};
+pub use caller::{Again, CallerRun, CallerViolation, Progress};
 pub use outcome::{
     Earlier, Ended, Exit, KnownOfLost, Limit, Outcome, Refusal, StartFailure, Started, Tree,
     Unstarted, Wire,

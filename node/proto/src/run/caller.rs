@@ -1,43 +1,44 @@
 //! The caller's half of a run: what the agent may say, and when.
 
-use super::{Ended, KnownOfLost, Outcome, Refusal, Started};
+use super::{Attached, Ended, KnownOfLost, OnLinkLoss, Outcome, Refusal, Started};
 use crate::frame::{Frame, FrameKind};
 
-/// The state of a run as its caller sees it.
+/// The state of a run as its caller sees it, over all the streams on which it hears of it.
 ///
 /// ```text
-/// Sent ─Started─► Running ─Ended─► Over
-///   ├──Earlier─► Running (somebody else's start)
-///   └──Refused─► Over
+/// Sent ─Started──────────────► Running ─Ended─► Over
+///   ├──Earlier─► Asked ─Attached─►┘  │
+///   └──Refused─► Over     ▲          │ the link is lost
+///                         └── Away ◄─┘
 /// ```
 ///
+/// A run that is kept is `Away` when its link is lost: [`again`](Self::again) tells what to ask on the
+/// next one. Whatever may have become of the first request, that can be asked at any time, since an
+/// id starts at most one process.
+///
 /// **Invariant:** an [`Outcome::Finished`] is reported only if every byte of output that the agent
-/// counted has arrived, or if it is an earlier run's, of which no output was repeated. Guarded by
-/// `truncated_output_is_never_reported_as_finished`.
+/// counted has arrived, on whatever streams, or is counted by [`left_out`](Self::left_out). Guarded
+/// by `truncated_output_is_never_reported_as_finished`.
 #[derive(Debug)]
 pub struct CallerRun {
     state: State,
     known: KnownOfLost,
+    left_out: u64,
+    on_link_loss: OnLinkLoss,
 }
 
 #[derive(Debug)]
 enum State {
+    /// The request is under way.
     Sent,
-    Running {
-        replayed: bool,
-    },
+    /// The run was started before; where its output begins on this stream is not yet said.
+    Asked,
+    Running,
+    Away,
     Over {
         outcome: Outcome,
         ended: Option<Ended>,
     },
-}
-
-/// Whether the output of the run has to come over this stream.
-enum Output {
-    /// Every byte.
-    Due,
-    /// Every byte or none.
-    MayBeLeftOut,
 }
 
 /// What a frame from the agent means to the caller.
@@ -45,14 +46,37 @@ enum Output {
 pub enum Progress {
     /// A process was started.
     Started(Started),
-    /// The id was accepted before; its first result follows.
+    /// The id was accepted before; what is kept of the first run follows.
     Earlier(super::Earlier),
+    /// The run goes on here.
+    Attached {
+        /// Where the agent goes on.
+        attached: Attached,
+        /// Bytes of output between what the caller has and that, which are no longer kept.
+        left_out: u64,
+    },
     /// Bytes of standard output.
     Stdout(bytes::Bytes),
     /// Bytes of standard error.
     Stderr(bytes::Bytes),
+    /// The link was lost, and the run is kept: it can be attached to again.
+    Away,
     /// The run is over; see [`CallerRun::outcome`].
     Over,
+}
+
+/// What a caller asks on a new stream to go on with its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The same request: nobody said yet that it was accepted.
+    Request,
+    /// To attach, having so much of both streams.
+    Attach {
+        /// Bytes of standard output.
+        stdout_from: u64,
+        /// Bytes of standard error.
+        stderr_from: u64,
+    },
 }
 
 /// A frame that an honest agent would not have sent at this point.
@@ -72,14 +96,43 @@ pub enum CallerViolation {
         /// By ours.
         received: u64,
     },
+    /// The agent would repeat output.
+    #[error("the agent goes back to byte {from} of the output, of which {received} arrived")]
+    Repeats {
+        /// Where it would begin, over both streams.
+        from: u64,
+        /// What arrived, over both streams.
+        received: u64,
+    },
 }
 
 impl CallerRun {
     /// Begins with the request on its way.
     #[must_use]
-    pub const fn sent() -> Self {
+    pub const fn sent(on_link_loss: OnLinkLoss) -> Self {
+        Self::begun(State::Sent, on_link_loss)
+    }
+
+    /// Begins with a run that somebody asked for before, of which this caller has nothing.
+    #[must_use]
+    pub const fn attaching(on_link_loss: OnLinkLoss) -> Self {
+        Self::begun(State::Asked, on_link_loss)
+    }
+
+    /// Begins with a run of which this caller knows as much as another did, who lost it.
+    #[must_use]
+    pub const fn away(known: KnownOfLost, left_out: u64, on_link_loss: OnLinkLoss) -> Self {
         Self {
-            state: State::Sent,
+            state: State::Away,
+            known,
+            left_out,
+            on_link_loss,
+        }
+    }
+
+    const fn begun(state: State, on_link_loss: OnLinkLoss) -> Self {
+        Self {
+            state,
             known: KnownOfLost {
                 sent: true,
                 started: false,
@@ -87,6 +140,8 @@ impl CallerRun {
                 stdout_bytes: 0,
                 stderr_bytes: 0,
             },
+            left_out: 0,
+            on_link_loss,
         }
     }
 
@@ -99,68 +154,140 @@ impl CallerRun {
         match (&self.state, frame) {
             (State::Sent, Frame::Started(started)) => {
                 self.known.started = true;
-                self.state = State::Running { replayed: false };
+                self.state = State::Running;
                 Ok(Progress::Started(started))
             }
             (State::Sent, Frame::Earlier(earlier)) => {
                 self.known.started = true;
-                self.state = State::Running { replayed: true };
+                self.state = State::Asked;
                 Ok(Progress::Earlier(earlier))
             }
             (State::Sent, Frame::Refused(refusal)) => Ok(self.refused(refusal)),
-            (State::Running { .. }, Frame::Stdout(bytes)) => {
+            (State::Asked, Frame::Refused(refusal)) if !self.known.started => {
+                Ok(self.refused(refusal))
+            }
+            // It was there, and the agent has forgotten it.
+            (State::Asked, Frame::Refused(_)) => {
+                self.lose();
+                Ok(Progress::Over)
+            }
+            (State::Asked | State::Running, Frame::Attached(attached)) => self.attached(attached),
+            (State::Running, Frame::Stdout(bytes)) => {
                 self.known.stdout_bytes += bytes.len() as u64;
                 Ok(Progress::Stdout(bytes))
             }
-            (State::Running { .. }, Frame::Stderr(bytes)) => {
+            (State::Running, Frame::Stderr(bytes)) => {
                 self.known.stderr_bytes += bytes.len() as u64;
                 Ok(Progress::Stderr(bytes))
             }
-            (State::Running { replayed }, Frame::Ended(ended)) => {
-                let output = if *replayed {
-                    Output::MayBeLeftOut
-                } else {
-                    Output::Due
-                };
-                self.over(ended, output)
-            }
-            (State::Sent | State::Running { .. } | State::Over { .. }, _) => {
+            (State::Running, Frame::Ended(ended)) => self.over(ended),
+            (State::Sent | State::Asked | State::Running | State::Away | State::Over { .. }, _) => {
                 self.lose();
                 Err(CallerViolation::OutOfTurn { got })
             }
         }
     }
 
-    /// Takes the news that nothing more can come from the agent.
-    pub fn handle_lost(&mut self) {
+    /// Takes the news that nothing more can come on this stream.
+    pub fn handle_lost(&mut self) -> Progress {
+        match (&self.state, self.on_link_loss) {
+            (State::Over { .. }, _) => Progress::Over,
+            (_, OnLinkLoss::Keep { .. } | OnLinkLoss::Detach) => {
+                self.state = State::Away;
+                Progress::Away
+            }
+            (_, OnLinkLoss::End) => {
+                self.lose();
+                Progress::Over
+            }
+        }
+    }
+
+    /// Takes the agent's promise that this id never was and never will be accepted.
+    pub fn handle_not_started(&mut self) {
+        if !self.known.started && self.outcome().is_none() {
+            self.state = State::Over {
+                outcome: Outcome::NotStarted,
+                ended: None,
+            };
+        }
+    }
+
+    /// Stops hoping: a run without an outcome is lost, with what is known of it.
+    pub fn give_up(&mut self) {
         match self.state {
-            State::Sent | State::Running { .. } => self.lose(),
+            State::Sent | State::Asked | State::Running | State::Away => self.lose(),
             State::Over { .. } => {}
+        }
+    }
+
+    /// Tells whether the run waits for another stream.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(self.state, State::Away)
+    }
+
+    /// Returns what to ask on another stream, and expects its answer from then on.
+    pub fn again(&mut self) -> Again {
+        if self.known.started {
+            self.state = State::Asked;
+            Again::Attach {
+                stdout_from: self.known.stdout_bytes,
+                stderr_from: self.known.stderr_bytes,
+            }
+        } else {
+            self.state = State::Sent;
+            Again::Request
         }
     }
 
     /// Returns how the run ended, once it has.
     #[must_use]
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub const fn outcome(&self) -> Option<&Outcome> {
         match &self.state {
             State::Over { outcome, .. } => Some(outcome),
-            State::Sent | State::Running { .. } => None,
+            State::Sent | State::Asked | State::Running | State::Away => None,
         }
     }
 
     /// Returns the agent's own account of the end, if it gave one.
     #[must_use]
-    pub fn ended(&self) -> Option<&Ended> {
+    pub const fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Over { ended, .. } => ended.as_ref(),
-            State::Sent | State::Running { .. } => None,
+            State::Sent | State::Asked | State::Running | State::Away => None,
         }
     }
 
-    /// Returns what is known so far, were the run lost now.
+    /// Returns what is known so far, were the run lost now. Bytes that were left out count as received.
     #[must_use]
     pub const fn known(&self) -> KnownOfLost {
         self.known
+    }
+
+    /// Returns how many bytes of output this caller did not get, because they were no longer kept.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    fn attached(&mut self, attached: Attached) -> Result<Progress, CallerViolation> {
+        let have = self.known;
+        if attached.stdout_from < have.stdout_bytes || attached.stderr_from < have.stderr_bytes {
+            self.lose();
+            return Err(CallerViolation::Repeats {
+                from: attached.stdout_from.saturating_add(attached.stderr_from),
+                received: have.stdout_bytes.saturating_add(have.stderr_bytes),
+            });
+        }
+        let left_out = (attached.stdout_from - have.stdout_bytes)
+            .saturating_add(attached.stderr_from - have.stderr_bytes);
+        self.left_out = self.left_out.saturating_add(left_out);
+        self.known.started = true;
+        self.known.stdout_bytes = attached.stdout_from;
+        self.known.stderr_bytes = attached.stderr_from;
+        self.state = State::Running;
+        Ok(Progress::Attached { attached, left_out })
     }
 
     fn refused(&mut self, refusal: Refusal) -> Progress {
@@ -171,25 +298,35 @@ impl CallerRun {
         Progress::Over
     }
 
-    fn over(&mut self, ended: Ended, output: Output) -> Result<Progress, CallerViolation> {
-        let reported = ended.stdout_bytes.saturating_add(ended.stderr_bytes);
-        let received = self.known.stdout_bytes + self.known.stderr_bytes;
-        let complete = ended.stdout_bytes == self.known.stdout_bytes
-            && ended.stderr_bytes == self.known.stderr_bytes;
-        let excused = matches!(output, Output::MayBeLeftOut) && received == 0;
-        if !complete && !excused {
-            self.lose();
-            return Err(CallerViolation::Truncated { reported, received });
-        }
-        let outcome = ended.result.outcome().unwrap_or_else(|| {
-            self.known.ended = Some(ended.result);
-            Outcome::Lost(self.known)
-        });
+    fn over(&mut self, ended: Ended) -> Result<Progress, CallerViolation> {
+        let outcome = match ended.result.outcome() {
+            Some(outcome) => {
+                self.check_complete(&ended)?;
+                outcome
+            }
+            // An agent that died counts less than it sent.
+            None => {
+                self.known.ended = Some(ended.result);
+                Outcome::Lost(self.known)
+            }
+        };
         self.state = State::Over {
             outcome,
             ended: Some(ended),
         };
         Ok(Progress::Over)
+    }
+
+    fn check_complete(&mut self, ended: &Ended) -> Result<(), CallerViolation> {
+        let known = self.known;
+        if ended.stdout_bytes == known.stdout_bytes && ended.stderr_bytes == known.stderr_bytes {
+            return Ok(());
+        }
+        self.lose();
+        Err(CallerViolation::Truncated {
+            reported: ended.stdout_bytes.saturating_add(ended.stderr_bytes),
+            received: known.stdout_bytes.saturating_add(known.stderr_bytes),
+        })
     }
 
     fn lose(&mut self) {

@@ -169,8 +169,8 @@ pub enum Refusal {
         "this run id was used for a run that could not be started ({0}); ask with a new run id"
     )]
     NotStartedEarlier(Unstarted),
-    /// There is no such run to cancel.
-    #[error("no run with this id is in progress")]
+    /// The agent has no such run on record.
+    #[error("the agent has no run with this id on record")]
     UnknownRun,
     /// The agent is stopping.
     #[error("the agent is stopping")]
@@ -264,6 +264,8 @@ pub enum Outcome {
     TimedOut(Limit),
     /// It was cancelled. Whether all its processes are gone, [`Ended::tree`] says.
     Cancelled,
+    /// The agent says that it never accepted the id and promises that it never will.
+    NotStarted,
     /// Its end is not known; this is what is.
     Lost(KnownOfLost),
 }
@@ -277,7 +279,7 @@ pub struct KnownOfLost {
     pub started: bool,
     /// How the agent said that it ended it, for want of a link or of itself.
     pub ended: Option<Wire>,
-    /// Bytes of standard output received.
+    /// Bytes of standard output received, on all streams.
     pub stdout_bytes: u64,
     /// Bytes of standard error received.
     pub stderr_bytes: u64,
