@@ -22,13 +22,17 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between asking processes to end and killing them, unless told otherwise.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 
+/// How long an agent keeps a run without its caller, unless told otherwise.
+pub const DEFAULT_ORPHAN_LIMIT: Duration = Duration::from_secs(600);
+
 /// The keys of the file.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "identity",
     "connect-timeout",
     "timeout",
     "idle-timeout",
     "grace",
+    "orphan-limit",
     "addresses",
     "mdns",
 ];
@@ -51,6 +55,9 @@ pub struct Config {
     /// Time between asking processes to end and killing them.
     #[serde(default, deserialize_with = "lasting")]
     pub grace: Option<Duration>,
+    /// How long an agent keeps a run without its caller.
+    #[serde(default, deserialize_with = "limited")]
+    pub orphan_limit: Option<Duration>,
     /// Whether agents are looked for on the LAN.
     pub mdns: Option<bool>,
     /// Addresses of agents that no discovery finds: name → `IP:PORT`.

@@ -59,7 +59,7 @@ pub fn of_outcome(outcome: &Outcome) -> (u8, Origin) {
         }
         Outcome::Refused(refusal) => (of_refusal(refusal), Origin::Agent),
         Outcome::TimedOut(_) => (code::TIMED_OUT, Origin::Agent),
-        Outcome::Cancelled => (code::INTERRUPTED, Origin::Agent),
+        Outcome::Cancelled | Outcome::NotStarted => (code::INTERRUPTED, Origin::Agent),
         Outcome::Lost(_) => (code::UNREACHABLE, Origin::Controller),
     }
 }

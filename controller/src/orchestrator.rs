@@ -10,7 +10,7 @@ mod run;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -29,7 +29,7 @@ pub use node::links::{Lan, Unreachable};
 
 pub use self::{
     addresses::{AddressBook, AddressBookError},
-    run::{Canceller, Command, RunError, Running, Script, StartRun},
+    run::{AttachRun, Canceller, Command, EndRunError, RunError, Running, Script, StartRun},
 };
 
 /// How long an agent may take to describe its host: several times what its own probes may.
@@ -39,7 +39,7 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Orchestrator {
     identity: Identity,
-    links: Links,
+    links: Arc<Links>,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
 }
@@ -103,7 +103,7 @@ impl Orchestrator {
         let links = Links::bind(&identity, &revocation, known, lan)?;
         Ok(Self {
             identity,
-            links,
+            links: Arc::new(links),
             book: Mutex::new(book),
         })
     }

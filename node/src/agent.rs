@@ -13,6 +13,7 @@ pub mod process;
 mod router;
 mod run;
 mod runs;
+mod spool;
 
 use std::{
     io,
@@ -36,6 +37,7 @@ use self::{
     probe::{ProbeLimits, Prober},
     process::{Base, Containment, Launcher, OpenLauncherError},
     runs::Runs,
+    spool::{Folder, OpenFolderError},
 };
 use crate::{
     close::CloseCode,
@@ -95,7 +97,8 @@ pub(crate) struct Shared {
     pub(crate) launcher: Launcher,
     pub(crate) base: Base,
     pub(crate) prober: Prober,
-    pub(crate) runs: Runs,
+    pub(crate) runs: Arc<Runs>,
+    pub(crate) output: Arc<Folder>,
     pub(crate) starts: Semaphore,
     pub(crate) stop: CancellationToken,
 }
@@ -126,6 +129,9 @@ pub enum StartAgentError {
     /// No process could be started.
     #[error(transparent)]
     Launcher(#[from] OpenLauncherError),
+    /// Output could not be kept.
+    #[error(transparent)]
+    Output(#[from] OpenFolderError),
     /// The record of runs cannot be used, so no run could be accepted.
     #[error("open the record of runs in {home}")]
     Ledger {
@@ -156,6 +162,7 @@ impl Agent {
         }
         let transport = Transport::bind_callee(listen, &identity, &revocation)?;
         let (ledger, lost) = open_ledger(&home)?;
+        let output = Folder::open(&home, |run| ledger.get(run).is_some())?;
         let bound = transport.local_addr().unwrap_or(listen);
         let announcement =
             (announce == Announce::OnLan && !bound.ip().is_loopback()).then(|| Announcement {
@@ -178,7 +185,8 @@ impl Agent {
             launcher,
             base: Base::of_this_process(),
             prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
-            runs: Runs::default(),
+            runs: Arc::default(),
+            output: Arc::new(output),
             starts: Semaphore::new(run::MAX_STARTS),
             stop: CancellationToken::new(),
         };

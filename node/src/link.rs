@@ -294,6 +294,23 @@ impl DialError {
         Self::Closed { addr, why }
     }
 
+    /// Tells whether the peer answered that there is no link to be had, so that another try is of no
+    /// use.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Refused { .. }
+            | Self::Version { .. }
+            | Self::NotTrusted { .. }
+            | Self::NoCertificate { .. } => true,
+            Self::NoHello { .. }
+            | Self::Stopping { .. }
+            | Self::Closed { .. }
+            | Self::Address { .. }
+            | Self::NoAnswer { .. } => false,
+        }
+    }
+
     /// Tells how much this error explains: of several dials that failed, the most telling one is
     /// reported.
     #[must_use]

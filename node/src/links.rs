@@ -4,6 +4,8 @@
 //! is known, and the first node that proves to be the wanted one wins. Addresses are hints from a
 //! network that may lie; a wrong one costs a handshake and nothing else.
 
+mod back;
+
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     fmt::{self, Write as _},

@@ -8,7 +8,7 @@ use crate::{
     config::ConfigError,
     exit::code,
     home::NoHome,
-    orchestrator::{DescribeError, RunError},
+    orchestrator::{DescribeError, EndRunError, RunError},
     output::{self, WriteError},
 };
 
@@ -44,6 +44,9 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     if let Some(error) = cause::<IdentityError>(error) {
         return verdict(code::UNREACHABLE, Some(error.next_step()));
     }
+    if let Some(EndRunError::Unreachable(why)) = cause(error) {
+        return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
+    }
     if let Some(DescribeError::Unreachable(why)) = cause(error) {
         return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
     }
@@ -58,7 +61,9 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
             code::UNREACHABLE,
             Some("hand long data over by --stdin, or by a file on the target".into()),
         ),
-        Some(RunError::Hello { .. } | RunError::Start { .. }) => verdict(code::UNREACHABLE, None),
+        Some(RunError::Hello { .. } | RunError::Start { .. } | RunError::Attach { .. }) => {
+            verdict(code::UNREACHABLE, None)
+        }
         None => verdict(otherwise, None),
     }
 }
@@ -90,7 +95,11 @@ pub(super) fn next_after(outcome: &Outcome) -> Option<&'static str> {
         Outcome::TimedOut(Limit::Idle) => Some("--idle-timeout TIME sets the limit"),
         Outcome::TimedOut(Limit::Output) => Some("--max-output BYTES sets the limit"),
         // The reasons of the others name the remedy, where there is one.
-        Outcome::Refused(_) | Outcome::Finished(_) | Outcome::Cancelled | Outcome::Lost(_) => None,
+        Outcome::Refused(_)
+        | Outcome::Finished(_)
+        | Outcome::Cancelled
+        | Outcome::NotStarted
+        | Outcome::Lost(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use proto::{
     id::{NodeName, RunId},
-    run::Outcome,
+    run::{Outcome, Progress},
 };
 
 use self::{
@@ -95,6 +95,15 @@ pub(super) struct RunArgs {
     /// The run's id: asking again with the same id starts nothing and returns the first result.
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
+    /// End the command when the link to the agent is lost.
+    #[arg(long, conflicts_with = "detach")]
+    tether: bool,
+    /// Start the command and leave it: `controller attach` and `controller logs` come back to it.
+    #[arg(long, conflicts_with = "stdin")]
+    detach: bool,
+    /// How long the agent keeps the command running without this controller, when the link is lost.
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_ORPHAN_LIMIT", value_parser = limit)]
+    orphan_limit: Option<Duration>,
     /// Print the outcome and the output as one JSON object.
     #[arg(long, conflicts_with = "ndjson")]
     json: bool,
@@ -158,6 +167,11 @@ async fn whole(
             return Err(error.into());
         }
     };
+    if args.detach && detached(&mut running).await {
+        context.orchestrator.remember_target(&running);
+        context.orchestrator.shutdown().await;
+        return Ok(asked.left_on_purpose()?);
+    }
     let driven = drive(&mut running, stage, wish.stdin, grace).await;
     if let Some(refusal) = running.not_let_in() {
         return Err(refusal.into());
@@ -165,6 +179,16 @@ async fn whole(
     context.orchestrator.remember_target(&running);
     context.orchestrator.shutdown().await;
     Ok(asked.conclude(&running, driven))
+}
+
+/// Waits until the run has begun; false if it has ended instead, which is to be shown.
+async fn detached(running: &mut Running) -> bool {
+    while running.outcome().is_none() {
+        if let Some(Progress::Started(_) | Progress::Earlier(_)) = running.next().await {
+            return true;
+        }
+    }
+    false
 }
 
 /// What was asked for, and how its end is to be shown.
@@ -192,6 +216,16 @@ impl Asked {
         describe_error::report(error, code)
     }
 
+    /// Says how to come back to a run that was left to itself.
+    fn left_on_purpose(&self) -> Result<u8, WriteError> {
+        let (id, target) = (self.id, &self.target);
+        output::line(&id)?;
+        output::say(&format!(
+            "{target}: started, and left to itself\n  `controller attach {id}` hears it, `controller logs {id}` shows its output, `controller cancel {id}` ends it"
+        ));
+        Ok(code::OK)
+    }
+
     /// Says what the exit code alone does not, and returns it.
     fn conclude(&self, running: &Running, driven: Driven) -> u8 {
         let (gathered, left) = match driven {
@@ -202,7 +236,10 @@ impl Asked {
         let outcome = running.outcome().filter(|_| !left);
         let target = self.target.clone();
         let report = match outcome {
-            Some(outcome) => Report::new(self.id, target, outcome, running.ended()),
+            Some(outcome) => Report {
+                left_out_bytes: running.left_out(),
+                ..Report::new(self.id, target, outcome, running.ended())
+            },
             None => Report::left(self.id, target),
         };
         if let Err(error) = self.show(report, gathered) {
@@ -235,7 +272,8 @@ impl Asked {
                 Outcome::Finished(_)
                 | Outcome::Refused(_)
                 | Outcome::TimedOut(_)
-                | Outcome::Cancelled,
+                | Outcome::Cancelled
+                | Outcome::NotStarted,
             )
             | None => code,
         }

@@ -1,32 +1,30 @@
 //! One command on one target, whole.
 
+mod running;
+mod silence;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use node::{
-    link::{DialError, Link, Pace},
+    link::DialError,
     links::{Found, Unreachable},
-    run::{BrokenRun, CancelError, Run, StartRunError, StdinSender, cancel},
+    run::{CancelError, Run, StartRunError},
 };
 use proto::{
     id::{NodeName, RunId},
     run::{
-        Argv, Audience, Ended, Environment, KnownOfLost, Limits, OnLinkLoss, Outcome, Progress,
-        Refusal, RequestError, RunRequest, StdinMode, What, Word,
+        Argv, Audience, Ended, Environment, Hold, Limits, OnLinkLoss, RequestError, RunRequest,
+        StdinMode, What, Word,
     },
     shell::Shell,
     text::Text,
 };
 
+pub use self::running::{Canceller, Running};
 use super::Orchestrator;
-
-/// How often a cancellation is repeated that seems to have overtaken its run.
-const OVERTAKEN_TRIES: u32 = 50;
-
-/// The pause before each time.
-const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +96,15 @@ pub enum RunError {
         #[source]
         source: StartRunError,
     },
+    /// The target was not asked to let this controller hear the run.
+    #[error("attach to the run on {target}")]
+    Attach {
+        /// Which target.
+        target: NodeName,
+        /// Why not.
+        #[source]
+        source: StartRunError,
+    },
     /// The target does not accept this controller, which it said when the request was under way.
     #[error("{target} does not let this controller in, so nothing was started")]
     NotLetIn {
@@ -109,13 +116,34 @@ pub enum RunError {
     },
 }
 
-/// A run that was asked for. Its end is an [`Outcome`], always.
-#[derive(Debug)]
-pub struct Running {
-    id: RunId,
-    found: Found,
-    run: Run,
-    acknowledged: Option<(Outcome, Ended)>,
+/// A wish to hear a run that was asked for before.
+#[derive(Debug, Clone)]
+pub struct AttachRun {
+    /// Which run.
+    pub id: RunId,
+    /// On which agent.
+    pub target: NodeName,
+    /// What this caller is to the run.
+    pub hold: Hold,
+    /// How long the target is looked for.
+    pub window: Duration,
+}
+
+/// Why a run was not seen to end.
+#[derive(Debug, thiserror::Error)]
+pub enum EndRunError {
+    /// No agent proved to be the target.
+    #[error(transparent)]
+    Unreachable(Box<Unreachable>),
+    /// The target did not say that it ended it.
+    #[error("cancel the run on {target}")]
+    Cancel {
+        /// Which target.
+        target: NodeName,
+        /// Why not.
+        #[source]
+        source: CancelError,
+    },
 }
 
 impl Orchestrator {
@@ -133,17 +161,49 @@ impl Orchestrator {
         let run = Run::start(&found.link, &request)
             .await
             .map_err(|source| RunError::Start { target, source })?;
-        Ok(Running {
-            id,
-            found,
-            run,
-            acknowledged: None,
-        })
+        Ok(Running::new(run, id, found, Arc::clone(&self.links)).of_request(request))
+    }
+
+    /// Finds the target and attaches to a run that was asked for before.
+    ///
+    /// # Errors
+    /// The target was not found, or not asked.
+    pub async fn attach(&self, wish: AttachRun) -> Result<Running, RunError> {
+        let found = self.links.to(&wish.target, wish.window).await;
+        let found = found.map_err(|error| RunError::Unreachable(Box::new(error)))?;
+        let run = Run::attach(&found.link, wish.id, wish.hold).await;
+        let run = run.map_err(|source| RunError::Attach {
+            target: wish.target,
+            source,
+        })?;
+        Ok(Running::new(run, wish.id, found, Arc::clone(&self.links)))
+    }
+
+    /// Ends a run that was asked for before, with all its processes, and waits for the target's word.
+    ///
+    /// # Errors
+    /// The target was not found, or did not say so.
+    pub async fn cancel(
+        &self,
+        id: RunId,
+        target: &NodeName,
+        grace: Duration,
+        window: Duration,
+    ) -> Result<Ended, EndRunError> {
+        let found = self.links.to(target, window).await;
+        let found = found.map_err(|error| EndRunError::Unreachable(Box::new(error)))?;
+        let ended = node::run::cancel(&found.link, id, grace).await;
+        let ended = ended.map_err(|source| EndRunError::Cancel {
+            target: target.clone(),
+            source,
+        })?;
+        self.remember(&found);
+        Ok(ended)
     }
 
     /// Keeps the address of a run's target, now that it proved itself.
     pub fn remember_target(&self, running: &Running) {
-        self.remember(&running.found);
+        self.remember(running.found());
     }
 
     async fn request(&self, wish: StartRun, found: &Found) -> Result<RunRequest, RunError> {
@@ -180,122 +240,6 @@ impl Orchestrator {
             limits: wish.limits,
             on_link_loss: wish.on_link_loss,
         })
-    }
-}
-
-impl Running {
-    /// Returns the id of the run.
-    #[must_use]
-    pub const fn id(&self) -> RunId {
-        self.id
-    }
-
-    /// Returns on which agent it runs.
-    #[must_use]
-    pub fn target(&self) -> &NodeName {
-        &self.found.link.peer().name
-    }
-
-    /// Sets how much the agent may send before it is read.
-    pub fn set_pace(&self, pace: Pace) {
-        self.found.link.set_pace(pace);
-    }
-
-    /// Takes the way to standard input, if there is one.
-    pub fn take_stdin(&mut self) -> Option<StdinSender> {
-        self.run.take_stdin()
-    }
-
-    /// Returns what happens next, and `None` after the end.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when this is dropped.
-    pub async fn next(&mut self) -> Option<Progress> {
-        self.run.next(&self.found.link).await
-    }
-
-    /// Takes the agent's word on how the run ended, from the answer to a cancellation. It counts
-    /// where the run's own stream breaks before it says so.
-    pub fn acknowledged(&mut self, ended: Ended) {
-        self.acknowledged = ended.result.outcome().map(|outcome| (outcome, ended));
-    }
-
-    /// Returns how the run ended, once it has.
-    #[must_use]
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match (self.run.outcome()?, &self.acknowledged) {
-            (Outcome::Lost(_), Some((outcome, _))) => Some(outcome),
-            (outcome, _) => Some(outcome),
-        }
-    }
-
-    /// Returns the agent's account of the end, if it gave one.
-    #[must_use]
-    pub fn ended(&self) -> Option<&Ended> {
-        let acknowledged = self.acknowledged.as_ref().map(|(_, ended)| ended);
-        self.run.ended().or(acknowledged)
-    }
-
-    /// Returns what broke the run, if something did.
-    #[must_use]
-    pub const fn broken(&self) -> Option<&BrokenRun> {
-        self.run.broken()
-    }
-
-    /// Returns why the target did not let this controller in, if that is how the run ended.
-    ///
-    /// Requests are sent before the target has judged this controller's certificate. It refuses by
-    /// TLS, before it looks at any request.
-    #[must_use]
-    pub fn not_let_in(&self) -> Option<RunError> {
-        let Some(Outcome::Lost(KnownOfLost { started: false, .. })) = self.outcome() else {
-            return None;
-        };
-        let Some(BrokenRun::Link(source @ DialError::Refused { .. })) = self.broken() else {
-            return None;
-        };
-        Some(RunError::NotLetIn {
-            target: self.target().clone(),
-            source: source.clone(),
-        })
-    }
-
-    /// Returns the means to cancel the run while its output is being read.
-    #[must_use]
-    pub fn canceller(&self) -> Canceller {
-        Canceller {
-            id: self.id,
-            link: Arc::clone(&self.found.link),
-        }
-    }
-}
-
-/// The means to cancel a run.
-#[derive(Debug, Clone)]
-pub struct Canceller {
-    id: RunId,
-    link: Arc<Link>,
-}
-
-impl Canceller {
-    /// Ends the run and all its processes, and waits for the agent's word that they are gone.
-    ///
-    /// The request may still be on its way, so an agent that knows no such run is asked again for a
-    /// while.
-    ///
-    /// # Errors
-    /// The agent did not say so.
-    pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
-        let mut tries = 0;
-        loop {
-            match cancel(&self.link, self.id, grace).await {
-                Err(CancelError::Refused(Refusal::UnknownRun)) if tries < OVERTAKEN_TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(OVERTAKEN_PAUSE).await;
-                }
-                done => return done,
-            }
-        }
     }
 }
 

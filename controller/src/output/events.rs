@@ -5,7 +5,7 @@
 
 use proto::{
     id::NodeName,
-    run::{Earlier, Started},
+    run::{Attached, Earlier, Started},
     text,
 };
 use serde::Serialize;
@@ -36,6 +36,26 @@ pub enum Event<'a> {
         /// When the first request was accepted, by the target's clock.
         accepted_at_ms: u64,
     },
+    /// The output that follows begins at these bytes.
+    Attached {
+        /// The run's id.
+        run: String,
+        /// On which target.
+        target: &'a NodeName,
+        /// The first byte of standard output that follows.
+        stdout_from: u64,
+        /// The same for standard error.
+        stderr_from: u64,
+        /// Bytes before that which are no longer kept, and did not come before.
+        left_out_bytes: u64,
+    },
+    /// The link is lost for now, and the run goes on.
+    Away {
+        /// The run's id.
+        run: String,
+        /// On which target.
+        target: &'a NodeName,
+    },
     /// Bytes of standard output.
     Stdout(Content<'a>),
     /// Bytes of standard error.
@@ -64,6 +84,29 @@ impl<'a> Event<'a> {
             target,
             accepted_at_ms: earlier.accepted_at_ms,
         }
+    }
+
+    /// Describes where the output goes on.
+    #[must_use]
+    pub const fn attached(
+        run: String,
+        target: &'a NodeName,
+        attached: Attached,
+        left_out_bytes: u64,
+    ) -> Self {
+        Self::Attached {
+            run,
+            target,
+            stdout_from: attached.stdout_from,
+            stderr_from: attached.stderr_from,
+            left_out_bytes,
+        }
+    }
+
+    /// Describes the loss of a link.
+    #[must_use]
+    pub const fn away(run: String, target: &'a NodeName) -> Self {
+        Self::Away { run, target }
     }
 
     /// Returns the event as one line, with its newline. Characters that a terminal would obey are

@@ -36,6 +36,9 @@ pub struct Report {
     pub left: Vec<u32>,
     /// Processes that were to be ended and could not be seen to end.
     pub unconfirmed: Vec<u32>,
+    /// Bytes of output that were no longer kept when they were asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out_bytes: u64,
     /// From start to end on the target, in milliseconds.
     pub duration_ms: Option<u64>,
     /// Standard output, if it was gathered.
@@ -120,9 +123,11 @@ impl Report {
         let (exit_code, signal) = match outcome {
             Outcome::Finished(Exit::Code(remote)) => (remote.cast_unsigned(), None),
             Outcome::Finished(Exit::Signal(signal)) => (code.into(), Some(*signal)),
-            Outcome::Refused(_) | Outcome::TimedOut(_) | Outcome::Cancelled | Outcome::Lost(_) => {
-                (code.into(), None)
-            }
+            Outcome::Refused(_)
+            | Outcome::TimedOut(_)
+            | Outcome::Cancelled
+            | Outcome::NotStarted
+            | Outcome::Lost(_) => (code.into(), None),
         };
         let (left, unconfirmed) = match ended.map(|ended| &ended.tree) {
             Some(Tree::Left { pids }) => (pids.clone(), Vec::new()),
@@ -139,6 +144,7 @@ impl Report {
             why: why(outcome),
             left,
             unconfirmed,
+            left_out_bytes: 0,
             duration_ms: ended.map(|ended| ended.duration_ms),
             output: None,
         }
@@ -195,6 +201,7 @@ impl Report {
             why: Some(why),
             left: Vec::new(),
             unconfirmed: Vec::new(),
+            left_out_bytes: 0,
             duration_ms: None,
             output: None,
         }
@@ -207,6 +214,7 @@ const fn word(outcome: &Outcome) -> &'static str {
         Outcome::Refused(_) => "refused",
         Outcome::TimedOut(_) => "timed_out",
         Outcome::Cancelled => "cancelled",
+        Outcome::NotStarted => "not_started",
         Outcome::Lost(_) => "lost",
     }
 }
@@ -223,10 +231,11 @@ pub fn why(outcome: &Outcome) -> Option<String> {
         }
         Outcome::TimedOut(Limit::Output) => "ended: it wrote more than its output limit".into(),
         Outcome::Cancelled => "cancelled".into(),
+        Outcome::NotStarted => "cancelled before it was started, which it now never will be".into(),
         Outcome::Lost(known) => {
             let fate = match (known.ended, known.started) {
                 (Some(Wire::LinkLost), _) => {
-                    "it was started, and the agent ended it when its link was lost"
+                    "it was started, and the agent ended it because its caller was gone"
                 }
                 (Some(_), _) => "it was started, and its agent stopped under it",
                 (None, true) => "it was started; whether it still runs is not known",

@@ -102,7 +102,8 @@ pub enum State {
     Accepted,
     /// It ended like this.
     Ended(Box<[u8]>),
-    /// Its acceptance could not be recorded for certain, so it was not started and never will be.
+    /// It was not started and never will be: somebody asked for that before it came, or its acceptance
+    /// could not be recorded for certain.
     GivenUp,
 }
 
@@ -130,9 +131,18 @@ pub enum Accepted {
     Earlier(Entry),
 }
 
-/// A new id that is not yet known to survive a power cut.
+/// What became of the wish that an id be never accepted.
 #[derive(Debug)]
-#[must_use = "nothing may be started before it is settled"]
+pub enum GaveUp {
+    /// It is on record as given up; that may be said when [`Ledger::settle`] has succeeded.
+    Now(Unsettled),
+    /// It was on record before.
+    Known(Entry),
+}
+
+/// A new entry that is not yet known to survive a power cut.
+#[derive(Debug)]
+#[must_use = "nothing may be started or promised before it is settled"]
 pub struct Unsettled {
     id: RunId,
     ticket: Ticket,
@@ -235,6 +245,24 @@ impl Ledger {
         }
     }
 
+    /// Makes sure that an id is never accepted, unless it was.
+    ///
+    /// # Errors
+    /// The record could not be written.
+    pub fn give_up(
+        &self,
+        id: RunId,
+        principal: &NodeName,
+        now: SystemTime,
+    ) -> Result<GaveUp, AcceptError> {
+        let mut index = self.lock();
+        if let Some(entry) = index.memory.entries.get(&id) {
+            return Ok(GaveUp::Known(entry.clone()));
+        }
+        let ticket = index.insert_given_up(id, principal, now)?;
+        Ok(GaveUp::Now(Unsettled { id, ticket }))
+    }
+
     /// Waits until a new id survives a power cut. Blocks for as long as the disk takes; many that
     /// wait at once share one sync.
     ///
@@ -303,6 +331,28 @@ impl Index {
         Ok(ticket)
     }
 
+    fn insert_given_up(
+        &mut self,
+        id: RunId,
+        principal: &NodeName,
+        now: SystemTime,
+    ) -> Result<Ticket, AcceptError> {
+        self.make_room(now)?;
+        let entry = Entry {
+            digest: [0; 32],
+            principal: self.memory.intern(principal.clone()),
+            // The request may still come, issued at any time up to now: when this is forgotten, it is
+            // older than the record.
+            issued_at: now + SKEW,
+            accepted_at: now,
+            state: State::GivenUp,
+        };
+        let record = Record::given_up(id, &entry);
+        let ticket = self.log.append(&record).map_err(AcceptError::Write)?;
+        self.memory.entries.insert(id, entry);
+        Ok(ticket)
+    }
+
     /// Forgets what is old when there are too many entries, and rewrites the file when it has grown
     /// far beyond what is remembered.
     fn make_room(&mut self, now: SystemTime) -> Result<(), AcceptError> {
@@ -347,16 +397,16 @@ impl Memory {
                 false => Ok(None),
             };
         };
+        if entry.state == State::GivenUp {
+            return Err(AcceptError::GivenUp);
+        }
         if *entry.principal != asked.principal {
             return Err(AcceptError::OtherPrincipal);
         }
         if entry.digest != asked.digest {
             return Err(AcceptError::DifferentRequest);
         }
-        match entry.state {
-            State::GivenUp => Err(AcceptError::GivenUp),
-            State::Accepted | State::Ended(_) => Ok(Some(entry.clone())),
-        }
+        Ok(Some(entry.clone()))
     }
 
     /// Forgets ids that are older than `memory`, and raises the floor above each of them.
@@ -384,13 +434,15 @@ impl Memory {
     fn records(&self) -> Vec<Record> {
         let floor = std::iter::once(Record::floor(self.floor));
         let entries = self.entries.iter().flat_map(|(id, entry)| {
-            let accepted = Record::of_entry(*id, entry);
-            let rest = match &entry.state {
-                State::Accepted => None,
-                State::Ended(outcome) => Some(Record::ended(*id, entry.accepted_at, outcome)),
-                State::GivenUp => Some(Record::given_up(*id)),
+            let (first, second) = match &entry.state {
+                State::Accepted => (Record::of_entry(*id, entry), None),
+                State::Ended(outcome) => {
+                    let ended = Record::ended(*id, entry.accepted_at, outcome);
+                    (Record::of_entry(*id, entry), Some(ended))
+                }
+                State::GivenUp => (Record::given_up(*id, entry), None),
             };
-            std::iter::once(accepted).chain(rest)
+            std::iter::once(first).chain(second)
         });
         floor.chain(entries).collect()
     }
@@ -418,10 +470,20 @@ impl Memory {
                     entry.state = State::Ended(outcome);
                 }
             }
-            Record::GivenUp { id } => {
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.state = State::GivenUp;
-                }
+            Record::GivenUp {
+                id,
+                principal,
+                issued_at,
+                at,
+            } => {
+                let entry = Entry {
+                    digest: [0; 32],
+                    principal: self.intern(principal),
+                    issued_at,
+                    accepted_at: at,
+                    state: State::GivenUp,
+                };
+                self.entries.insert(id, entry);
             }
             Record::Floor { issued_at } => self.floor = self.floor.max(issued_at),
         }

@@ -14,13 +14,12 @@ use std::{
 use proto::{
     frame::{Frame, Hello},
     id::{NodeId, NodeName, Role},
-    run::Refusal,
     text::Text,
 };
 use quinn::{Connecting, Connection, ConnectionError, Incoming, SendStream};
 use tokio::task::JoinSet;
 
-use super::{Shared, run, runs::CancelRequest};
+use super::{Shared, run};
 use crate::{
     close::CloseCode,
     link::{FrameReader, ReadFrameError, peer_of, send_frame, why_not_accepted},
@@ -65,6 +64,8 @@ pub(super) async fn serve(transport: &Transport, shared: &Arc<Shared>) {
     while let Some(ended) = links.join_next().await {
         log_panic(ended);
     }
+    // Those whose callers are away, too.
+    shared.runs.join().await;
 }
 
 fn admit(
@@ -214,11 +215,7 @@ async fn serve_streams(connection: &Connection, peer: &NodeName, shared: &Arc<Sh
 }
 
 async fn greet(connection: Connection, os: proto::capability::OsFamily) {
-    let hello = Hello {
-        version: Text::cut(env!("CARGO_PKG_VERSION")),
-        os,
-        clock_ms: millis(SystemTime::now()),
-    };
+    let hello = hello(os);
     let Ok(mut send) = connection.open_uni().await else {
         return; // the link is gone, and its task sees that
     };
@@ -226,6 +223,14 @@ async fn greet(connection: Connection, os: proto::capability::OsFamily) {
         // Only fails when the stream is gone with its link.
         drop(send.finish());
         drop(send.stopped().await);
+    }
+}
+
+fn hello(os: proto::capability::OsFamily) -> Hello {
+    Hello {
+        version: Text::cut(env!("CARGO_PKG_VERSION")),
+        os,
+        clock_ms: millis(SystemTime::now()),
     }
 }
 
@@ -256,13 +261,12 @@ async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
     match first {
         Ok(Ok(Some(Frame::Run(request)))) => run::serve(stream, *request, &shared).await,
         Ok(Ok(Some(Frame::Cancel(cancel)))) => {
-            let grace = Duration::from_millis(cancel.grace_ms.into());
-            let reply = match shared.runs.cancel(cancel.run, CancelRequest { grace }) {
-                Some(end) => end.wait().await.map(Frame::Ended),
-                None => None,
-            };
-            let unknown = Frame::Refused(Refusal::UnknownRun);
-            stream.finish(reply.unwrap_or(unknown)).await;
+            run::cancel(stream, cancel, &shared).await;
+        }
+        Ok(Ok(Some(Frame::Attach(attach)))) => run::attach(stream, attach, &shared).await,
+        Ok(Ok(Some(Frame::Probe))) => {
+            let hello = Frame::Hello(hello(shared.os));
+            stream.finish(hello).await;
         }
         Ok(Ok(Some(Frame::AskCapabilities))) => {
             match shared.prober.capabilities().await {
@@ -299,7 +303,7 @@ fn close(connection: &Connection, code: CloseCode) {
     connection.close(code.number(), code.reason().as_bytes());
 }
 
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task of the agent broke");
     }

@@ -1,16 +1,19 @@
 //! The callee's half of a run: from a request to its end.
 //!
-//! Owns the order of things: judge, note durably, start, say so, stream, end, note, report. Does
-//! not own processes (`process`), the record (`ledger`) or what a command means (nobody here).
+//! Owns the order of things: judge, note durably, start, say so, keep the output, end, note, report.
+//! Does not own processes (`process`), the record (`ledger`), what was printed (`spool`) or what a
+//! command means (nobody here).
 //!
 //! **Invariant:** a process is started only after the ledger has durably accepted its run id as
-//! new, and the caller hears of an end only after the ledger keeps it. Guarded by the replay
-//! scenarios and by `ledger`'s tests.
+//! new, and nobody hears of an end before the ledger keeps it. Guarded by the replay scenarios and by
+//! `ledger`'s tests.
 
 mod conduct;
+mod hear;
 mod input;
 mod kept;
-mod output;
+mod live;
+mod pipes;
 mod start;
 
 use std::{
@@ -19,33 +22,40 @@ use std::{
 };
 
 use proto::{
-    frame::Frame,
-    id::RunId,
-    run::{Earlier, Ended, Refusal, RunRequest, Tree, Wire},
+    frame::{Cancel, Frame},
+    id::{NodeName, RunId},
+    run::{Attach, Earlier, Ended, Refusal, RunRequest, Started, Tree, Wire},
     text::Text,
 };
+use tokio::task::spawn_blocking;
 
-use self::{conduct::conduct, kept::Kept, start::start};
+pub(crate) use self::live::Live;
+use self::{
+    conduct::conduct,
+    hear::{Beginning, hear, watch},
+    kept::Kept,
+    start::start,
+};
 use super::{
     Shared,
-    ledger::{Accept, AcceptError, Accepted, State, Unsettled},
+    ledger::{Accept, AcceptError, Accepted, Entry, GaveUp, State, Unsettled},
     process::Process,
     router::{Stream, millis},
-    runs::{Entered, Place},
+    runs::{CancelRequest, Entered, Place},
+    spool::{Counts, Spool},
 };
-use crate::link::send_frame;
 
 /// Starts in progress at once. Each holds a thread, and one whose working directory is on a dead
 /// network mount holds it for ever; the others go on.
 pub(super) const MAX_STARTS: usize = 32;
 
 /// Serves one request to run something.
-pub(super) async fn serve(mut stream: Stream, request: RunRequest, shared: &Arc<Shared>) {
+pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Arc<Shared>) {
     tracing::debug!(run = %request.id, peer = %stream.peer, "run asked for");
     let request = Arc::new(request);
     match admit(&stream, &request, shared).await {
         Ok(Admitted::New(place, unsettled)) => match launch(&request, unsettled, shared).await {
-            Ok(process) => conduct(stream, process, place, &request, shared).await,
+            Ok(process) => begin(stream, process, place, request, shared).await,
             Err(refusal) => {
                 tracing::info!(run = %request.id, why = %refusal, "run not started");
                 if let Refusal::Start(failure) = &refusal {
@@ -55,17 +65,96 @@ pub(super) async fn serve(mut stream: Stream, request: RunRequest, shared: &Arc<
                 stream.finish(Frame::Refused(refusal)).await;
             }
         },
+        Ok(Admitted::InProgress(earlier, live)) => {
+            let hold = live.hold_of_repeated(&stream.connection);
+            hear(stream, &live, Beginning::Earlier(earlier, hold)).await;
+        }
         Ok(Admitted::Earlier(earlier, ended)) => {
-            let earlier = Frame::Earlier(earlier);
-            if send_frame(&mut stream.send, &earlier).await.is_ok() {
-                stream.finish(Frame::Ended(ended)).await;
-            }
+            let spool = reopen(request.id, ended, shared).await;
+            let head = Frame::Earlier(earlier);
+            watch(stream, &spool, Counts::default(), Some(head)).await;
         }
         Err(refusal) => {
             tracing::warn!(run = %request.id, peer = %stream.peer, why = %refusal, "run refused");
             stream.finish(Frame::Refused(refusal)).await;
         }
     }
+}
+
+/// Serves somebody who wants to hear a run that was accepted before.
+pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>) {
+    let have = Counts {
+        stdout: attach.stdout_from,
+        stderr: attach.stderr_from,
+    };
+    let refusal = loop {
+        match shared.runs.find(attach.run, &stream.peer) {
+            Ok(Some(run)) => {
+                // Without one, it has ended just now: the ledger knows.
+                if let Some(live) = run.live().await {
+                    return hear(stream, &live, Beginning::Attach(have, attach.hold)).await;
+                }
+            }
+            Ok(None) => match recorded(attach.run, &stream.peer, shared) {
+                Ok(Recorded::Ended(ended)) => {
+                    let spool = reopen(attach.run, ended, shared).await;
+                    return watch(stream, &spool, have, None).await;
+                }
+                Ok(Recorded::InProgress) => {}
+                Err(refusal) => break refusal,
+            },
+            Err(refusal) => break refusal,
+        }
+    };
+    stream.finish(Frame::Refused(refusal)).await;
+}
+
+/// Ends a run, and answers when it is over; whatever was not accepted never will be.
+pub(super) async fn cancel(stream: Stream, cancel: Cancel, shared: &Arc<Shared>) {
+    let grace = Duration::from_millis(cancel.grace_ms.into());
+    let answer = loop {
+        if let Some(ended) = shared
+            .runs
+            .cancel(cancel.run, CancelRequest { grace })
+            .await
+        {
+            break Frame::Ended(ended);
+        }
+        match give_up(cancel.run, &stream.peer, shared).await {
+            Ok(Recorded::Ended(ended)) => break Frame::Ended(ended),
+            // Accepted between the two questions.
+            Ok(Recorded::InProgress) => {}
+            Err(refusal) => break Frame::Refused(refusal),
+        }
+    };
+    stream.finish(answer).await;
+}
+
+/// Lets a started process run, and its caller hear it.
+async fn begin(
+    stream: Stream,
+    mut process: Process,
+    place: Place,
+    request: Arc<RunRequest>,
+    shared: &Arc<Shared>,
+) {
+    let pid = process.pid();
+    let (peer, principal) = (&stream.peer, &request.principal);
+    tracing::info!(run = %request.id, %peer, %principal, pid, "run started");
+    let started = Started {
+        pid,
+        at_ms: millis(SystemTime::now()),
+    };
+    let folder = Arc::clone(&shared.output);
+    let (spool, ticket) = Spool::new(request.id, folder, request.on_link_loss);
+    let spool = Arc::new(spool);
+    let stdin = process.stdin.take();
+    let live = Arc::new(Live::new(Arc::clone(&spool), stdin, &stream.connection));
+    place.live(Arc::clone(&live));
+    shared
+        .runs
+        .spawn(conduct(process, place, spool, request, Arc::clone(shared)));
+    hear(stream, &live, Beginning::Started(started, ticket)).await;
 }
 
 /// Makes the acceptance durable and then starts the process, on a thread where both may block: the
@@ -78,7 +167,7 @@ async fn launch(
     // Never closed, so this only waits.
     let _turn = shared.starts.acquire().await;
     let (request, shared) = (Arc::clone(request), Arc::clone(shared));
-    let launched = tokio::task::spawn_blocking(move || {
+    let launched = spawn_blocking(move || {
         let settled = shared.ledger.settle(&unsettled);
         settled.map_err(|error| refusal(&error))?;
         start(&request, &shared).map_err(Refusal::Start)
@@ -90,29 +179,29 @@ async fn launch(
     })
 }
 
-enum Admitted<'a> {
-    New(Place<'a>, Unsettled),
+enum Admitted {
+    New(Place, Unsettled),
+    InProgress(Earlier, Arc<Live>),
     Earlier(Earlier, Ended),
 }
 
-async fn admit<'a>(
+async fn admit(
     stream: &Stream,
     request: &RunRequest,
-    shared: &'a Shared,
-) -> Result<Admitted<'a>, Refusal> {
+    shared: &Shared,
+) -> Result<Admitted, Refusal> {
     judge(request, shared)?;
     let digest = request.digest();
     loop {
         match shared.runs.enter(request.id, &stream.peer, digest)? {
             Entered::First(place) => return accept(place, stream, request, digest, shared),
-            Entered::InProgress {
-                accepted_at_ms,
-                end,
-            } => {
-                if let Some(ended) = end.wait().await {
-                    return Ok(Admitted::Earlier(Earlier { accepted_at_ms }, ended));
+            Entered::InProgress(run) => {
+                let accepted_at_ms = run.accepted_at_ms;
+                if let Some(live) = run.live().await {
+                    return Ok(Admitted::InProgress(Earlier { accepted_at_ms }, live));
                 }
-                // The first request was refused after all, so this one is judged by itself.
+                // It was refused after all, so this one is judged by itself; or it has ended, and the
+                // ledger knows.
             }
         }
     }
@@ -133,13 +222,13 @@ fn judge(request: &RunRequest, shared: &Shared) -> Result<(), Refusal> {
     })
 }
 
-fn accept<'a>(
-    place: Place<'a>,
+fn accept(
+    place: Place,
     stream: &Stream,
     request: &RunRequest,
     digest: [u8; 32],
     shared: &Shared,
-) -> Result<Admitted<'a>, Refusal> {
+) -> Result<Admitted, Refusal> {
     let asked = Accept {
         id: request.id,
         digest,
@@ -153,26 +242,80 @@ fn accept<'a>(
             let earlier = Earlier {
                 accepted_at_ms: millis(entry.accepted_at),
             };
-            let kept = match &entry.state {
-                State::Ended(outcome) => Kept::read(outcome),
-                State::Accepted | State::GivenUp => return Ok(Admitted::Earlier(earlier, lost())),
-            };
-            match kept {
-                Kept::NotStarted(kind) => Err(Refusal::NotStartedEarlier(kind)),
-                Kept::Ended(ended) => Ok(Admitted::Earlier(earlier, ended)),
+            match read(&entry)? {
+                Recorded::Ended(ended) => Ok(Admitted::Earlier(earlier, ended)),
+                // Nobody conducts it.
+                Recorded::InProgress => Ok(Admitted::Earlier(earlier, lost(Counts::default()))),
             }
         }
         Err(error) => Err(refusal(&error)),
     }
 }
 
+/// What the ledger says of an id that was accepted.
+enum Recorded {
+    Ended(Ended),
+    InProgress,
+}
+
+/// Looks an id up for the controller that asked for it.
+fn recorded(id: RunId, peer: &NodeName, shared: &Shared) -> Result<Recorded, Refusal> {
+    let entry = shared.ledger.get(id).ok_or(Refusal::UnknownRun)?;
+    if *entry.principal != *peer {
+        return Err(Refusal::OtherController);
+    }
+    read(&entry)
+}
+
+fn read(entry: &Entry) -> Result<Recorded, Refusal> {
+    match &entry.state {
+        State::Accepted => Ok(Recorded::InProgress),
+        State::GivenUp => Err(Refusal::GivenUp),
+        State::Ended(outcome) => match Kept::read(outcome) {
+            Kept::Ended(ended) => Ok(Recorded::Ended(ended)),
+            Kept::NotStarted(kind) => Err(Refusal::NotStartedEarlier(kind)),
+        },
+    }
+}
+
+/// Makes sure that an id is never accepted, unless it was.
+async fn give_up(id: RunId, peer: &NodeName, shared: &Arc<Shared>) -> Result<Recorded, Refusal> {
+    match shared.ledger.give_up(id, peer, SystemTime::now()) {
+        Ok(GaveUp::Known(entry)) => read(&entry),
+        Ok(GaveUp::Now(unsettled)) => {
+            tracing::info!(run = %id, %peer, "a run was cancelled that was never asked for");
+            let shared = Arc::clone(shared);
+            let settled = spawn_blocking(move || shared.ledger.settle(&unsettled)).await;
+            match settled {
+                Ok(Ok(())) => Err(Refusal::GivenUp),
+                Ok(Err(error)) => Err(refusal(&error)),
+                Err(error) => Err(Refusal::Ledger {
+                    why: Text::cut(&error.to_string()),
+                }),
+            }
+        }
+        Err(error) => Err(refusal(&error)),
+    }
+}
+
+/// Opens what is kept of the output of a run that has ended.
+async fn reopen(id: RunId, ended: Ended, shared: &Arc<Shared>) -> Spool {
+    let folder = Arc::clone(&shared.output);
+    let fallback = (Arc::clone(&folder), ended.clone());
+    let opened = spawn_blocking(move || Spool::reopen(id, folder, ended)).await;
+    opened.unwrap_or_else(|error| {
+        tracing::error!(%error, "kept output was not read");
+        Spool::unkept(id, fallback.0, fallback.1)
+    })
+}
+
 /// What is said of a run whose agent died under it.
-const fn lost() -> Ended {
+const fn lost(output: Counts) -> Ended {
     Ended {
         result: Wire::AgentStopped,
         tree: Tree::Gone,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
+        stdout_bytes: output.stdout,
+        stderr_bytes: output.stderr,
         duration_ms: 0,
     }
 }
@@ -188,7 +331,8 @@ fn keep(shared: &Shared, id: RunId, kept: &Kept) {
 
 /// Writes that a run was lost with the agent that conducted it.
 pub(super) fn keep_lost(shared: &Shared, id: RunId) {
-    keep(shared, id, &Kept::Ended(lost()));
+    let output = shared.output.end(id);
+    keep(shared, id, &Kept::Ended(lost(output)));
 }
 
 fn refusal(error: &AcceptError) -> Refusal {

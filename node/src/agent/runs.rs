@@ -1,8 +1,11 @@
-//! The runs in progress: so that a cancellation finds its run, and their number stays bounded.
+//! The runs in progress: so that whoever asks for one finds it, and their number stays bounded.
+//!
+//! A run belongs to the agent and not to the link on which it was asked for: its task ends when it
+//! ends, whatever becomes of those who hear it.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -10,9 +13,15 @@ use proto::{
     id::{NodeName, RunId},
     run::{Ended, Refusal},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
-use super::router::millis;
+use super::{
+    router::{log_panic, millis},
+    run::Live,
+};
 
 /// How many runs an agent has in progress at most. Each holds two pipes and their buffers.
 pub(crate) const MAX_RUNS: usize = 1024;
@@ -28,6 +37,7 @@ pub(crate) struct CancelRequest {
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     by_id: Mutex<HashMap<RunId, Entry>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,27 +46,43 @@ struct Entry {
     digest: [u8; 32],
     since_ms: u64,
     cancel: mpsc::Sender<CancelRequest>,
-    ended: watch::Receiver<Option<Ended>>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default)]
+enum Stage {
+    /// Its process does not run yet.
+    #[default]
+    Starting,
+    Live(Arc<Live>),
+    /// Its processes are gone, and the ledger keeps how.
+    Ended(Ended),
 }
 
 /// A run's place among those in progress; leaves it when dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    runs: &'a Runs,
+pub(crate) struct Place {
+    runs: Arc<Runs>,
     id: RunId,
     /// Yields the requests to end this run.
     pub(crate) cancel: mpsc::Receiver<CancelRequest>,
-    ended: watch::Sender<Option<Ended>>,
+    stage: watch::Sender<Stage>,
 }
 
-impl Place<'_> {
+impl Place {
+    /// Lets others hear the run, now that it runs.
+    pub(crate) fn live(&self, live: Arc<Live>) {
+        self.stage.send_replace(Stage::Live(live));
+    }
+
     /// Tells all who wait that the run has ended.
     pub(crate) fn ended(&self, ended: &Ended) {
-        self.ended.send_replace(Some(ended.clone()));
+        self.stage.send_replace(Stage::Ended(ended.clone()));
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.runs.lock().remove(&self.id);
     }
@@ -64,16 +90,45 @@ impl Drop for Place<'_> {
 
 /// What a request finds when it enters.
 #[derive(Debug)]
-pub(crate) enum Entered<'a> {
+pub(crate) enum Entered {
     /// Nobody else is at this id: the ledger decides whether it is new.
-    First(Place<'a>),
+    First(Place),
     /// The same request is in progress.
-    InProgress {
-        /// Since when, in milliseconds since 1970.
-        accepted_at_ms: u64,
-        /// How it will end.
-        end: End,
-    },
+    InProgress(InProgress),
+}
+
+/// A run that is in progress.
+#[derive(Debug)]
+pub(crate) struct InProgress {
+    /// Since when, in milliseconds since 1970.
+    pub(crate) accepted_at_ms: u64,
+    stage: watch::Receiver<Stage>,
+}
+
+impl InProgress {
+    /// Waits until its process runs; `None` if it was not started after all, or is over, and then its
+    /// place is free.
+    pub(crate) async fn live(mut self) -> Option<Arc<Live>> {
+        let stage = self
+            .stage
+            .wait_for(|stage| !matches!(stage, Stage::Starting));
+        if let Stage::Live(live) = &*stage.await.ok()? {
+            return Some(Arc::clone(live));
+        }
+        drop(self.stage.wait_for(|_| false).await);
+        None
+    }
+
+    /// Waits for the end; `None` if the run was dropped without one.
+    async fn end(mut self) -> Option<Ended> {
+        let stage = self
+            .stage
+            .wait_for(|stage| matches!(stage, Stage::Ended(_)));
+        match &*stage.await.ok()? {
+            Stage::Ended(ended) => Some(ended.clone()),
+            Stage::Starting | Stage::Live(_) => None,
+        }
+    }
 }
 
 impl Runs {
@@ -82,30 +137,40 @@ impl Runs {
         self.lock().len()
     }
 
+    /// Runs the task of a run, which ends when the run has.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks();
+        while let Some(ended) = tasks.try_join_next() {
+            log_panic(ended);
+        }
+        tasks.spawn(task);
+    }
+
+    /// Waits for the tasks of all runs.
+    pub(crate) async fn join(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
+        }
+    }
+
     /// Takes the place of `id`, or finds who has it.
     ///
     /// # Errors
     /// The id is somebody else's or another request's, or there is no place left.
     pub(crate) fn enter(
-        &self,
+        self: &Arc<Self>,
         id: RunId,
         peer: &NodeName,
         digest: [u8; 32],
-    ) -> Result<Entered<'_>, Refusal> {
+    ) -> Result<Entered, Refusal> {
         let mut by_id = self.lock();
         if let Some(entry) = by_id.get(&id) {
-            if entry.peer != *peer {
-                return Err(Refusal::OtherController);
-            }
+            entry.check_owner(peer)?;
             if entry.digest != digest {
                 return Err(Refusal::DifferentRequest);
             }
-            return Ok(Entered::InProgress {
-                accepted_at_ms: entry.since_ms,
-                end: End {
-                    ended: entry.ended.clone(),
-                },
-            });
+            return Ok(Entered::InProgress(entry.in_progress()));
         }
         if by_id.len() >= MAX_RUNS {
             let limit = u32::try_from(MAX_RUNS).unwrap_or(u32::MAX);
@@ -113,47 +178,67 @@ impl Runs {
         }
         // One request is enough: the second would ask for the same.
         let (cancel, cancel_requests) = mpsc::channel(1);
-        let (ended, ended_seen) = watch::channel(None);
+        let (stage, stage_seen) = watch::channel(Stage::Starting);
         let entry = Entry {
             peer: peer.clone(),
             digest,
             since_ms: millis(SystemTime::now()),
             cancel,
-            ended: ended_seen,
+            stage: stage_seen,
         };
         by_id.insert(id, entry);
         Ok(Entered::First(Place {
-            runs: self,
+            runs: Arc::clone(self),
             id,
             cancel: cancel_requests,
-            ended,
+            stage,
         }))
     }
 
-    /// Asks a run to end; returns what to wait on, or `None` if it is not in progress.
-    pub(crate) fn cancel(&self, id: RunId, request: CancelRequest) -> Option<End> {
+    /// Finds a run in progress for its controller.
+    ///
+    /// # Errors
+    /// It is another controller's.
+    pub(crate) fn find(&self, id: RunId, peer: &NodeName) -> Result<Option<InProgress>, Refusal> {
+        let by_id = self.lock();
+        let Some(entry) = by_id.get(&id) else {
+            return Ok(None);
+        };
+        entry.check_owner(peer)?;
+        Ok(Some(entry.in_progress()))
+    }
+
+    /// Asks a run to end, and waits until it has; `None` if it is not in progress, or was not started
+    /// after all.
+    pub(crate) async fn cancel(&self, id: RunId, request: CancelRequest) -> Option<Ended> {
         let entry = self.lock().get(&id).cloned()?;
         // Full: somebody asked already, and the end is the same.
         let _ = entry.cancel.try_send(request);
-        Some(End { ended: entry.ended })
+        entry.in_progress().end().await
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Entry>> {
         // A panic elsewhere leaves the map whole: each change is one call.
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The end of a run that others wait for.
-#[derive(Debug)]
-pub(crate) struct End {
-    ended: watch::Receiver<Option<Ended>>,
-}
+impl Entry {
+    fn check_owner(&self, peer: &NodeName) -> Result<(), Refusal> {
+        match self.peer == *peer {
+            true => Ok(()),
+            false => Err(Refusal::OtherController),
+        }
+    }
 
-impl End {
-    /// Waits for the end; `None` if the run was dropped without one.
-    pub(crate) async fn wait(mut self) -> Option<Ended> {
-        let seen = self.ended.wait_for(Option::is_some).await.ok()?;
-        seen.clone()
+    fn in_progress(&self) -> InProgress {
+        InProgress {
+            accepted_at_ms: self.since_ms,
+            stage: self.stage.clone(),
+        }
     }
 }

@@ -73,6 +73,8 @@ struct Drive<'a> {
     gathered: Gathered,
     /// Of both streams, what is not yet a whole character.
     text: [Characters; 2],
+    /// Whether the link was said to be lost.
+    away: bool,
     running: &'a mut Running,
 }
 
@@ -95,6 +97,7 @@ pub(in crate::cli) async fn drive(
         shown,
         gathered: Gathered::default(),
         text: [Characters::default(), Characters::default()],
+        away: false,
         running,
     };
     let end = drive
@@ -196,7 +199,7 @@ impl Drive<'_> {
         End::Over
     }
 
-    fn keep_pace(&self, pace: &mut Pace, wanted: Pace) {
+    fn keep_pace(&mut self, pace: &mut Pace, wanted: Pace) {
         if *pace != wanted {
             *pace = wanted;
             self.running.set_pace(wanted);
@@ -205,11 +208,8 @@ impl Drive<'_> {
 
     /// Turns what happened into what is shown next.
     fn take(&mut self, progress: Progress) -> Option<(Stream, Bytes)> {
-        if let Progress::Earlier(_) = progress {
-            output::say(&format!(
-                "{}: this run id was used before; nothing is started, and this is the first result, whose output is not kept",
-                self.target
-            ));
+        if let Some(notice) = self.notice(&progress) {
+            output::say(&format!("{}: {notice}", self.target));
         }
         if self.shown == Shown::Ndjson {
             return self.events(&progress).map(|lines| (Stream::Stdout, lines));
@@ -217,7 +217,11 @@ impl Drive<'_> {
         let (stream, bytes) = match progress {
             Progress::Stdout(bytes) => (Stream::Stdout, bytes),
             Progress::Stderr(bytes) => (Stream::Stderr, bytes),
-            Progress::Started(_) | Progress::Earlier(_) | Progress::Over => return None,
+            Progress::Started(_)
+            | Progress::Earlier(_)
+            | Progress::Attached { .. }
+            | Progress::Away
+            | Progress::Over => return None,
         };
         if self.shown == Shown::Json {
             let gathered = match stream {
@@ -230,6 +234,29 @@ impl Drive<'_> {
         Some((stream, bytes))
     }
 
+    /// Returns what a person should know of what happened.
+    fn notice(&mut self, progress: &Progress) -> Option<String> {
+        match progress {
+            Progress::Earlier(_) => Some(
+                "this run id was used before; nothing is started, and this is the first run's output and result".into(),
+            ),
+            Progress::Away => {
+                self.away = true;
+                Some(format!(
+                    "the link is lost, and the run goes on there; looking for the way back (run {})",
+                    self.running.id()
+                ))
+            }
+            Progress::Attached { left_out, .. } => {
+                let back = std::mem::take(&mut self.away).then(|| "the link is back".to_owned());
+                let gap = (*left_out > 0)
+                    .then(|| format!("{left_out} bytes of its output are no longer kept"));
+                back.into_iter().chain(gap).reduce(|back, gap| format!("{back}; {gap}"))
+            }
+            Progress::Started(_) | Progress::Stdout(_) | Progress::Stderr(_) | Progress::Over => None,
+        }
+    }
+
     /// Returns what happened as lines of JSON. Text is cut between characters, so that it stays text.
     fn events(&mut self, progress: &Progress) -> Option<Bytes> {
         let run = self.running.id().to_string();
@@ -237,6 +264,10 @@ impl Drive<'_> {
         let lines = match progress {
             Progress::Started(started) => Event::started(run, &self.target, *started).line(),
             Progress::Earlier(earlier) => Event::earlier(run, &self.target, *earlier).line(),
+            Progress::Attached { attached, left_out } => {
+                Event::attached(run, &self.target, *attached, *left_out).line()
+            }
+            Progress::Away => Event::away(run, &self.target).line(),
             Progress::Stdout(bytes) => line(Event::Stdout, &stdout.push(bytes)),
             Progress::Stderr(bytes) => line(Event::Stderr, &stderr.push(bytes)),
             Progress::Over => {
@@ -257,8 +288,8 @@ impl Drive<'_> {
                 }
                 self.running.acknowledged(ended);
             }
-            // It ended by itself meanwhile.
-            Err(CancelError::Refused(_)) => {}
+            // It ended by itself meanwhile, or never began.
+            Err(CancelError::Refused(refusal)) => self.running.not_cancelled(&refusal),
             Err(error @ (CancelError::Link(_) | CancelError::Violation)) => output::say(&format!(
                 "{}: the cancellation is not confirmed: {}",
                 self.target,

@@ -16,7 +16,7 @@ use proto::{
 
 use super::{RunArgs, stdin};
 use crate::{
-    config::{Config, DEFAULT_CONNECT_TIMEOUT},
+    config::{Config, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ORPHAN_LIMIT},
     orchestrator::{Command, Script, StartRun},
 };
 
@@ -36,6 +36,11 @@ impl Wish {
         limits.wall_ms = limits.wall_ms.or(config.timeout.map(millis));
         limits.idle_ms = limits.idle_ms.or(config.idle_timeout.map(millis));
         limits.grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+        if let OnLinkLoss::Keep { orphan_ms } = &mut self.start.on_link_loss
+            && *orphan_ms == 0
+        {
+            *orphan_ms = millis(config.orphan_limit.unwrap_or(DEFAULT_ORPHAN_LIMIT));
+        }
         self.start.window = window;
     }
 }
@@ -68,11 +73,21 @@ pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
             cpu_s: args.cpu,
             grace_ms: 0,
         },
-        on_link_loss: OnLinkLoss::End,
+        on_link_loss: on_link_loss(args),
         principal: principal(),
         window: DEFAULT_CONNECT_TIMEOUT,
     };
     Ok(Wish { start, stdin })
+}
+
+fn on_link_loss(args: &RunArgs) -> OnLinkLoss {
+    match (args.tether, args.detach) {
+        (true, _) => OnLinkLoss::End,
+        (false, true) => OnLinkLoss::Detach,
+        (false, false) => OnLinkLoss::Keep {
+            orphan_ms: args.orphan_limit.map_or(0, millis),
+        },
+    }
 }
 
 fn command(args: &RunArgs) -> anyhow::Result<Command> {

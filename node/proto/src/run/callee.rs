@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{RunRequest, StdinMode};
+use super::StdinMode;
 use crate::frame::{Frame, FrameKind};
 
-/// What may still come from the caller on a run's stream, after its request.
+/// What may still come from the caller on a run's stream, after its first frame.
 ///
 /// ```text
 /// stdin open ─StdinEnd─► stdin closed
@@ -35,12 +35,10 @@ pub struct CalleeViolation {
 }
 
 impl CalleeRun {
-    /// Begins with the request, which has arrived.
+    /// Begins when the request has arrived, or somebody attached while the process takes such input.
     #[must_use]
-    pub const fn asked(request: &RunRequest) -> Self {
-        Self {
-            stdin: request.stdin,
-        }
+    pub const fn reading(stdin: StdinMode) -> Self {
+        Self { stdin }
     }
 
     /// Takes the caller's next frame.

@@ -14,23 +14,35 @@ use crate::frame::{Frame, FrameKind};
 ///
 /// A run that is kept is `Away` when its link is lost: [`again`](Self::again) tells what to ask on the
 /// next one. Whatever may have become of the first request, that can be asked at any time, since an
-/// id starts at most one process.
+/// id starts at most one process. A request that is `SentAgain` is answered like the first, but its
+/// refusal is an outcome only if it [tells of the first](Refusal::tells_of_the_id), too.
 ///
 /// **Invariant:** an [`Outcome::Finished`] is reported only if every byte of output that the agent
 /// counted has arrived, on whatever streams, or is counted by [`left_out`](Self::left_out). Guarded
 /// by `truncated_output_is_never_reported_as_finished`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CallerRun {
     state: State,
     known: KnownOfLost,
     left_out: u64,
     on_link_loss: OnLinkLoss,
+    begun: Begun,
 }
 
-#[derive(Debug)]
+/// How this caller came to the run.
+#[derive(Debug, Clone, Copy)]
+enum Begun {
+    WithTheRequest,
+    /// It could not repeat the request, which somebody else sent.
+    Attaching,
+}
+
+#[derive(Debug, Clone)]
 enum State {
     /// The request is under way.
     Sent,
+    /// The request is under way once more, and nobody knows what became of the first.
+    SentAgain,
     /// The run was started before; where its output begins on this stream is not yet said.
     Asked,
     Running,
@@ -110,13 +122,13 @@ impl CallerRun {
     /// Begins with the request on its way.
     #[must_use]
     pub const fn sent(on_link_loss: OnLinkLoss) -> Self {
-        Self::begun(State::Sent, on_link_loss)
+        Self::begun(State::Sent, Begun::WithTheRequest, on_link_loss)
     }
 
     /// Begins with a run that somebody asked for before, of which this caller has nothing.
     #[must_use]
     pub const fn attaching(on_link_loss: OnLinkLoss) -> Self {
-        Self::begun(State::Asked, on_link_loss)
+        Self::begun(State::Asked, Begun::Attaching, on_link_loss)
     }
 
     /// Begins with a run of which this caller knows as much as another did, who lost it.
@@ -127,10 +139,11 @@ impl CallerRun {
             known,
             left_out,
             on_link_loss,
+            begun: Begun::WithTheRequest,
         }
     }
 
-    const fn begun(state: State, on_link_loss: OnLinkLoss) -> Self {
+    const fn begun(state: State, begun: Begun, on_link_loss: OnLinkLoss) -> Self {
         Self {
             state,
             known: KnownOfLost {
@@ -142,6 +155,7 @@ impl CallerRun {
             },
             left_out: 0,
             on_link_loss,
+            begun,
         }
     }
 
@@ -152,36 +166,47 @@ impl CallerRun {
     pub fn handle_frame(&mut self, frame: Frame) -> Result<Progress, CallerViolation> {
         let got = frame.kind();
         match (&self.state, frame) {
-            (State::Sent, Frame::Started(started)) => {
+            (State::Sent | State::SentAgain, Frame::Started(started)) => {
                 self.known.started = true;
                 self.state = State::Running;
                 Ok(Progress::Started(started))
             }
-            (State::Sent, Frame::Earlier(earlier)) => {
+            (State::Sent | State::SentAgain, Frame::Earlier(earlier)) => {
                 self.known.started = true;
                 self.state = State::Asked;
                 Ok(Progress::Earlier(earlier))
             }
             (State::Sent, Frame::Refused(refusal)) => Ok(self.refused(refusal)),
+            (State::SentAgain, Frame::Refused(refusal)) if refusal.tells_of_the_id() => {
+                Ok(self.refused(refusal))
+            }
             (State::Asked, Frame::Refused(refusal)) if !self.known.started => {
                 Ok(self.refused(refusal))
             }
-            // It was there, and the agent has forgotten it.
-            (State::Asked, Frame::Refused(_)) => {
+            // The first request may have been accepted; or it was, and the agent has forgotten it.
+            (State::SentAgain | State::Asked, Frame::Refused(_)) => {
                 self.lose();
                 Ok(Progress::Over)
             }
             (State::Asked | State::Running, Frame::Attached(attached)) => self.attached(attached),
             (State::Running, Frame::Stdout(bytes)) => {
-                self.known.stdout_bytes += bytes.len() as u64;
+                count(&mut self.known.stdout_bytes, &bytes);
                 Ok(Progress::Stdout(bytes))
             }
             (State::Running, Frame::Stderr(bytes)) => {
-                self.known.stderr_bytes += bytes.len() as u64;
+                count(&mut self.known.stderr_bytes, &bytes);
                 Ok(Progress::Stderr(bytes))
             }
             (State::Running, Frame::Ended(ended)) => self.over(ended),
-            (State::Sent | State::Asked | State::Running | State::Away | State::Over { .. }, _) => {
+            (
+                State::Sent
+                | State::SentAgain
+                | State::Asked
+                | State::Running
+                | State::Away
+                | State::Over { .. },
+                _,
+            ) => {
                 self.lose();
                 Err(CallerViolation::OutOfTurn { got })
             }
@@ -216,7 +241,9 @@ impl CallerRun {
     /// Stops hoping: a run without an outcome is lost, with what is known of it.
     pub fn give_up(&mut self) {
         match self.state {
-            State::Sent | State::Asked | State::Running | State::Away => self.lose(),
+            State::Sent | State::SentAgain | State::Asked | State::Running | State::Away => {
+                self.lose();
+            }
             State::Over { .. } => {}
         }
     }
@@ -227,18 +254,26 @@ impl CallerRun {
         matches!(self.state, State::Away)
     }
 
-    /// Returns what to ask on another stream, and expects its answer from then on.
+    /// Returns what to ask on another stream, and expects its answer from then on. A run that is over
+    /// stays so.
     pub fn again(&mut self) -> Again {
-        if self.known.started {
-            self.state = State::Asked;
-            Again::Attach {
-                stdout_from: self.known.stdout_bytes,
-                stderr_from: self.known.stderr_bytes,
+        let (next, again) = match self.begun {
+            Begun::WithTheRequest if !self.known.started => (State::SentAgain, Again::Request),
+            Begun::WithTheRequest | Begun::Attaching => {
+                let again = Again::Attach {
+                    stdout_from: self.known.stdout_bytes,
+                    stderr_from: self.known.stderr_bytes,
+                };
+                (State::Asked, again)
             }
-        } else {
-            self.state = State::Sent;
-            Again::Request
+        };
+        match self.state {
+            State::Sent | State::SentAgain | State::Asked | State::Running | State::Away => {
+                self.state = next;
+            }
+            State::Over { .. } => {}
         }
+        again
     }
 
     /// Returns how the run ended, once it has.
@@ -246,7 +281,7 @@ impl CallerRun {
     pub const fn outcome(&self) -> Option<&Outcome> {
         match &self.state {
             State::Over { outcome, .. } => Some(outcome),
-            State::Sent | State::Asked | State::Running | State::Away => None,
+            State::Sent | State::SentAgain | State::Asked | State::Running | State::Away => None,
         }
     }
 
@@ -255,7 +290,7 @@ impl CallerRun {
     pub const fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Over { ended, .. } => ended.as_ref(),
-            State::Sent | State::Asked | State::Running | State::Away => None,
+            State::Sent | State::SentAgain | State::Asked | State::Running | State::Away => None,
         }
     }
 
@@ -335,4 +370,9 @@ impl CallerRun {
             ended: None,
         };
     }
+}
+
+/// Adds the length of `bytes`. A peer may have claimed any count before.
+fn count(counted: &mut u64, bytes: &[u8]) {
+    *counted = counted.saturating_add(bytes.len() as u64);
 }

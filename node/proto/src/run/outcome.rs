@@ -186,6 +186,33 @@ pub enum Refusal {
     Start(StartFailure),
 }
 
+impl Refusal {
+    /// Tells whether the reason holds for the run id, and not only for this one request with it: no
+    /// request of this caller's with the same id was ever accepted and started.
+    ///
+    /// The others may be given before anybody looks into the record of runs, or where that is gone.
+    #[must_use]
+    pub const fn tells_of_the_id(&self) -> bool {
+        match self {
+            Self::DifferentRequest
+            | Self::OtherController
+            | Self::GivenUp
+            | Self::Ledger { .. }
+            | Self::NotStartedEarlier(_)
+            | Self::Start(_) => true,
+            Self::Role
+            | Self::Audience { .. }
+            | Self::Request { .. }
+            | Self::TooOld { .. }
+            | Self::FromTheFuture { .. }
+            | Self::OlderThanMemory
+            | Self::UnknownRun
+            | Self::Stopping
+            | Self::Busy { .. } => false,
+        }
+    }
+}
+
 /// Why a program was not started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StartFailure {

@@ -155,7 +155,9 @@ impl Ticket {
             progress.syncing = true;
             let written = progress.written;
             drop(progress);
+            crate::fault::point("ledger-before-sync");
             let synced = self.file.sync_data();
+            crate::fault::point("ledger-after-sync");
             progress = self.syncs.lock();
             progress.syncing = false;
             match synced {
@@ -207,7 +209,9 @@ impl Log {
     pub(super) fn append(&mut self, record: &Record) -> io::Result<Ticket> {
         self.check()?;
         self.allocate()?;
+        crate::fault::point("ledger-before-append");
         self.file.file().write_all_at(&record.write(), self.end)?;
+        crate::fault::point("ledger-after-append");
         self.end += LEN as u64;
         self.records += 1;
         let mut progress = self.syncs.lock();
@@ -242,7 +246,9 @@ impl Log {
         bytes.resize(bytes.len() + BLOCK * LEN, 0);
         file.file().write_all_at(&bytes, 0)?;
         file.sync_all()?;
+        crate::fault::point("ledger-before-rename");
         fs_err::rename(&beside, &self.path)?;
+        crate::fault::point("ledger-after-rename");
         let folder = self.path.parent().unwrap_or(Path::new("."));
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
             self.syncs.lock().broken = true;

@@ -4,10 +4,10 @@
 //!   0      kind: 1 accepted, 2 ended, 3 given up, 4 floor; 0 is space not used yet
 //!   1      length of the text or outcome at 66
 //!   2..18  run id                      (accepted, ended, given up)
-//!  18..26  this host's clock           (accepted, ended)         milliseconds since 1970, little endian
-//!  26..34  time of issue               (accepted, floor)         likewise
+//!  18..26  this host's clock           (all but floor)          milliseconds since 1970, little endian
+//!  26..34  time of issue               (accepted, given up, floor)  likewise
 //!  34..66  digest                      (accepted)
-//!  66..130 principal (accepted) or outcome (ended), the rest zero
+//!  66..130 principal (accepted, given up) or outcome (ended), the rest zero
 //! 130..184 zero
 //! 184..192 the first 8 bytes of SHA-256 over 0..184
 //! ```
@@ -48,6 +48,9 @@ pub(super) enum Record {
     },
     GivenUp {
         id: RunId,
+        principal: NodeName,
+        issued_at: SystemTime,
+        at: SystemTime,
     },
     Floor {
         issued_at: SystemTime,
@@ -91,8 +94,13 @@ impl Record {
         }
     }
 
-    pub(super) const fn given_up(id: RunId) -> Self {
-        Self::GivenUp { id }
+    pub(super) fn given_up(id: RunId, entry: &Entry) -> Self {
+        Self::GivenUp {
+            id,
+            principal: NodeName::clone(&entry.principal),
+            issued_at: entry.issued_at,
+            at: entry.accepted_at,
+        }
     }
 
     pub(super) const fn floor(issued_at: SystemTime) -> Self {
@@ -122,7 +130,16 @@ impl Record {
                 put(&mut bytes, 2, Some(*id), outcome);
                 bytes[18..26].copy_from_slice(&millis(*at).to_le_bytes());
             }
-            Self::GivenUp { id } => put(&mut bytes, 3, Some(*id), &[]),
+            Self::GivenUp {
+                id,
+                principal,
+                issued_at,
+                at,
+            } => {
+                put(&mut bytes, 3, Some(*id), principal.as_str().as_bytes());
+                bytes[18..26].copy_from_slice(&millis(*at).to_le_bytes());
+                bytes[26..34].copy_from_slice(&millis(*issued_at).to_le_bytes());
+            }
             Self::Floor { issued_at } => {
                 put(&mut bytes, 4, None, &[]);
                 bytes[26..34].copy_from_slice(&millis(*issued_at).to_le_bytes());
@@ -165,7 +182,12 @@ fn read(bytes: &[u8; LEN]) -> Option<Record> {
             at,
             outcome: text.into(),
         },
-        3 => Record::GivenUp { id },
+        3 => Record::GivenUp {
+            id,
+            principal: std::str::from_utf8(text).ok()?.parse().ok()?,
+            issued_at,
+            at,
+        },
         4 => Record::Floor { issued_at },
         _ => return None,
     })
@@ -228,7 +250,12 @@ mod tests {
                 at: at(3),
                 outcome: [5; MAX_OUTCOME_LEN].into(),
             },
-            Record::GivenUp { id },
+            Record::GivenUp {
+                id,
+                principal: "x".repeat(63).parse().unwrap(),
+                issued_at: at(5),
+                at: at(6),
+            },
             Record::Floor { issued_at: at(4) },
         ]
     }

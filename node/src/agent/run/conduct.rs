@@ -1,41 +1,34 @@
 //! A run in progress: everything that can happen to it, and its one end.
 //!
-//! **Invariant:** whatever ends a run, its processes are ended first; then those who asked for the
-//! end hear of it, and the ledger keeps it, before the caller does. Nothing here waits for a caller
-//! that does not read before the processes are gone.
+//! Belongs to the agent, and not to the stream on which the run was asked for: who hears the run, and
+//! whether anybody does, is the spool's to know.
+//!
+//! **Invariant:** whatever ends a run, its processes are ended first; then its output is in files and
+//! the ledger keeps how it ended; only then anybody hears of the end. Nothing here waits for a caller
+//! that does not read.
 
 use std::{
     pin::{Pin, pin},
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::Duration,
 };
 
-use bytes::BytesMut;
-use proto::{
-    codec::encode,
-    frame::{Frame, FrameKind},
-    run::{CalleeRun, Ended, Exit, Limit, RunRequest, Started, Tree, Wire},
-};
-use quinn::{Connection, SendStream};
+use proto::run::{Ended, Exit, Limit, RunRequest, Tree, Wire};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    input::{Input, InputError},
     keep,
     kept::Kept,
-    output::{Activity, Output, Pumped, Until},
+    pipes::{Activity, Pipes, Pumped, Until},
 };
-use crate::{
-    agent::{
-        Shared,
-        process::{self, Process, TreeEnd},
-        router::{Stream, millis},
-        runs::{CancelRequest, Place},
-    },
-    close::CloseCode,
-    link::send_frame,
+use crate::agent::{
+    Shared,
+    process::{self, Process, TreeEnd},
+    runs::{CancelRequest, Place},
+    spool::Spool,
 };
 
 /// How many process numbers an end names at most.
@@ -47,17 +40,18 @@ enum Cause {
     Reached(Limit),
     Cancelled(CancelRequest),
     AgentStops,
-    LinkLost,
+    /// Its link was lost, and its caller did not come back in time.
+    Orphaned,
 }
 
 /// What a run in progress is made of, besides its output.
-struct Conduct<'a> {
+struct Conduct {
     process: Process,
-    place: Place<'a>,
-    request: &'a RunRequest,
-    shared: &'a Shared,
-    connection: Connection,
-    activity: &'a Activity,
+    place: Place,
+    request: Arc<RunRequest>,
+    shared: Arc<Shared>,
+    spool: Arc<Spool>,
+    activity: Arc<Activity>,
 }
 
 /// Output on its way, which both halves of a run's life drive on.
@@ -76,112 +70,80 @@ impl<F: Future<Output = Pumped>> Pump<'_, F> {
         self.done = Some(how);
         how
     }
+
+    /// Drives the output to its end.
+    async fn rest(&mut self) {
+        if self.done.is_none() {
+            self.done = Some(self.running.as_mut().await);
+        }
+    }
 }
 
-/// Streams a started process to its end, and reports it.
+/// Conducts a started process to its end.
 pub(super) async fn conduct(
-    stream: Stream,
     mut process: Process,
-    place: Place<'_>,
-    request: &RunRequest,
-    shared: &Shared,
+    place: Place,
+    spool: Arc<Spool>,
+    request: Arc<RunRequest>,
+    shared: Arc<Shared>,
 ) {
-    let Stream {
-        mut send,
-        frames,
-        connection,
-        peer,
-    } = stream;
-    let pid = process.pid();
-    tracing::info!(run = %request.id, %peer, principal = %request.principal, pid, "run started");
-    let started = Started {
-        pid,
-        at_ms: millis(SystemTime::now()),
-    };
-    let mut first = BytesMut::new();
-    let fits = encode(&Frame::Started(started), &mut first);
-    fits.expect("two numbers are shorter than any limit");
-
-    let mut output = Output::new(
+    let mut pipes = Pipes::new(
         process.stdout.take(),
         process.stderr.take(),
         request.limits.output_bytes,
     );
-    let mut input = Input {
-        frames,
-        state: CalleeRun::asked(request),
-        stdin: process.stdin.take(),
-    };
-    let activity = Activity::new();
-    let (until, until_seen) = watch::channel(Until::End);
-    let abandoned = send.stopped();
+    let activity = Arc::new(Activity::new());
     let mut run = Conduct {
         process,
         place,
         request,
         shared,
-        connection,
-        activity: &activity,
+        spool: Arc::clone(&spool),
+        activity: Arc::clone(&activity),
     };
-    let (mut ended, complete) = {
-        let running = pin!(output.pump(first.freeze(), &mut send, &activity, until_seen));
+    let (until, until_seen) = watch::channel(Until::End);
+    let ended = {
+        let running = pin!(pipes.pump(&spool, &activity, until_seen));
         let mut pump = Pump {
             running,
             done: None,
         };
-        let cause = run.wait_for_cause(&mut pump, &mut input, abandoned).await;
+        let cause = run.wait_for_cause(&mut pump).await;
         let ended = run.end(cause, &mut pump).await;
-        drop(input);
-        keep(shared, request.id, &Kept::Ended(ended.clone()));
-        run.place.ended(&ended);
-        let complete = run.drain(&ended, &mut pump, &until).await;
-        (run.reconsider(ended, &mut pump).await, complete)
+        until.send_replace(Until::Drained);
+        pump.rest().await;
+        run.reconsider(ended, &mut pump).await
     };
-    if matches!(ended.tree, Tree::Left { .. }) {
-        run.process.release();
-    } else {
-        drop(run.process);
-    }
-    drop(run.place);
-    ended.stdout_bytes = activity.sent(FrameKind::Stdout);
-    ended.stderr_bytes = activity.sent(FrameKind::Stderr);
-    tracing::info!(run = %request.id, result = ?ended.result, "run ended");
-    report(send, ended, complete).await;
+    run.conclude(ended).await;
 }
 
-impl Conduct<'_> {
+impl Conduct {
     /// Waits for the first thing that ends the run.
     async fn wait_for_cause<F: Future<Output = Pumped>>(
         &mut self,
         pump: &mut Pump<'_, F>,
-        input: &mut Input,
-        abandoned: impl Future,
     ) -> Cause {
         let limits = self.request.limits;
-        let mut feed = pin!(input.feed());
-        let mut closed = pin!(self.connection.closed());
-        let mut abandoned = pin!(abandoned);
-        let mut wall = pin!(deadline(self.activity.start(), limits.wall_ms));
+        let spool = Arc::clone(&self.spool);
+        let activity = Arc::clone(&self.activity);
+        let mut spill = pin!(spool.keep_spilling());
+        let mut orphaned = pin!(spool.orphaned());
+        let mut wall = pin!(deadline(activity.start(), limits.wall_ms));
         let idle = limits.idle_ms.map(Duration::from_millis);
-        let mut idle = pin!(self.activity.idle_for(idle));
+        let mut idle = pin!(activity.idle_for(idle));
         loop {
             tokio::select! {
                 Some(cancel) = self.place.cancel.recv() => return Cause::Cancelled(cancel),
                 () = self.shared.stop.cancelled() => return Cause::AgentStops,
-                _ = &mut closed => return Cause::LinkLost,
-                _ = &mut abandoned => return Cause::LinkLost,
+                () = &mut orphaned => return Cause::Orphaned,
                 () = &mut wall => return Cause::Reached(Limit::Wall),
                 () = &mut idle => return Cause::Reached(Limit::Idle),
-                Err(error) = &mut feed => {
-                    self.violated(&error);
-                    return Cause::LinkLost;
-                }
                 how = pump.next() => match how {
                     Pumped::All => {}
                     Pumped::Limit => return Cause::Reached(Limit::Output),
-                    Pumped::Abandoned => return Cause::LinkLost,
                 },
                 exit = self.process.wait() => return Cause::Exit(self.exit(exit)),
+                never = &mut spill => match never {},
             }
         }
     }
@@ -199,7 +161,7 @@ impl Conduct<'_> {
             Cause::Reached(limit) => (Wire::Reached(limit), Some(grace)),
             Cause::Cancelled(request) => (Wire::Cancelled, Some(request.grace)),
             Cause::AgentStops => (Wire::AgentStopped, Some(grace)),
-            Cause::LinkLost => (Wire::LinkLost, Some(grace)),
+            Cause::Orphaned => (Wire::LinkLost, Some(grace)),
         };
         let tree = match grace {
             None => left(self.process.leftover()),
@@ -213,39 +175,18 @@ impl Conduct<'_> {
                 }
             }
         };
+        self.ended(result, tree)
+    }
+
+    fn ended(&self, result: Wire, tree: Tree) -> Ended {
         let duration = self.activity.start().elapsed().as_millis();
+        let output = self.spool.end();
         Ended {
             result,
             tree,
-            stdout_bytes: self.activity.sent(FrameKind::Stdout),
-            stderr_bytes: self.activity.sent(FrameKind::Stderr),
+            stdout_bytes: output.stdout,
+            stderr_bytes: output.stderr,
             duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Sends what the processes left in their pipes; tells whether all of it was sent.
-    async fn drain<F: Future<Output = Pumped>>(
-        &mut self,
-        ended: &Ended,
-        pump: &mut Pump<'_, F>,
-        until: &watch::Sender<Until>,
-    ) -> Complete {
-        if ended.result == Wire::LinkLost {
-            return Complete::No;
-        }
-        until.send_replace(Until::Drained);
-        if pump.done.is_none() {
-            tokio::select! {
-                _ = pump.next() => {}
-                _ = self.connection.closed() => {}
-                // The processes have ended: nothing is left to cancel but the wait for the reader.
-                Some(_) = self.place.cancel.recv() => {}
-                () = self.shared.stop.cancelled(), if ended.result != Wire::AgentStopped => {}
-            }
-        }
-        match pump.done {
-            Some(Pumped::All | Pumped::Limit) => Complete::Yes,
-            Some(Pumped::Abandoned) | None => Complete::No,
         }
     }
 
@@ -256,12 +197,28 @@ impl Conduct<'_> {
         ended: Ended,
         pump: &mut Pump<'_, F>,
     ) -> Ended {
-        if !matches!(ended.result, Wire::Finished(_)) || pump.done != Some(Pumped::Limit) {
-            return ended;
+        if matches!(ended.result, Wire::Finished(_)) && pump.done == Some(Pumped::Limit) {
+            return self.end(Cause::Reached(Limit::Output), pump).await;
         }
-        let ended = self.end(Cause::Reached(Limit::Output), pump).await;
-        keep(self.shared, self.request.id, &Kept::Ended(ended.clone()));
         ended
+    }
+
+    /// Makes the end known: to the files, to the ledger, and to those who wait for it.
+    async fn conclude(self, mut ended: Ended) {
+        let output = self.spool.end();
+        (ended.stdout_bytes, ended.stderr_bytes) = (output.stdout, output.stderr);
+        if output.total() > 0 {
+            self.spool.flush().await;
+        }
+        keep(&self.shared, self.request.id, &Kept::Ended(ended.clone()));
+        self.place.ended(&ended);
+        if matches!(ended.tree, Tree::Left { .. }) {
+            self.process.release();
+        } else {
+            drop(self.process);
+        }
+        tracing::info!(run = %self.request.id, result = ?ended.result, "run ended");
+        self.spool.finish(ended);
     }
 
     fn exit(&self, exit: std::io::Result<process::Exit>) -> Exit {
@@ -273,35 +230,6 @@ impl Conduct<'_> {
                 Exit::Signal(0)
             }
         }
-    }
-
-    fn violated(&self, error: &InputError) {
-        tracing::warn!(run = %self.request.id, %error, "protocol violation; the link is closed");
-        let code = CloseCode::ProtocolViolation;
-        self.connection
-            .close(code.number(), code.reason().as_bytes());
-    }
-}
-
-/// Whether every byte of output was sent.
-#[derive(PartialEq, Eq)]
-enum Complete {
-    Yes,
-    No,
-}
-
-/// Sends the last frame. Where output is missing, the stream is reset instead: a caller that hears
-/// of an end has heard everything before it.
-async fn report(mut send: SendStream, ended: Ended, complete: Complete) {
-    let sent = complete == Complete::Yes
-        && send_frame(&mut send, &Frame::Ended(ended)).await.is_ok()
-        && send.finish().is_ok();
-    if sent {
-        // Either way the stream is over.
-        drop(send.stopped().await);
-    } else {
-        // Fails only if the stream is closed already.
-        drop(send.reset(CloseCode::Abandoned.number()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A run's standard input, from its stream into the process's pipe.
+//! A run's standard input, from its caller's stream into the process's pipe.
 //!
 //! **Invariant:** the process reads the end of its input only if the caller said that it is complete.
 //! A link that breaks in the middle of a file must not look like the file's end.
@@ -6,17 +6,9 @@
 use std::convert::Infallible;
 
 use proto::run::{CalleeRun, CalleeViolation, Input as Heard};
-use tokio::{io::AsyncWriteExt, net::unix::pipe::Sender};
 
+use super::live::Stdin;
 use crate::link::{FrameReader, ReadFrameError};
-
-/// The standard input of one run.
-#[derive(Debug)]
-pub(super) struct Input {
-    pub(super) frames: FrameReader,
-    pub(super) state: CalleeRun,
-    pub(super) stdin: Option<Sender>,
-}
 
 /// What a controller may not send.
 #[derive(Debug, thiserror::Error)]
@@ -27,32 +19,25 @@ pub(super) enum InputError {
     Decode(ReadFrameError),
 }
 
-impl Input {
-    /// Feeds the process for as long as this is polled; returns only when the caller breaks the
-    /// protocol.
-    pub(super) async fn feed(&mut self) -> Result<Infallible, InputError> {
-        loop {
-            match self.frames.next().await {
-                Ok(Some(frame)) => match self.state.handle_frame(frame)? {
-                    Heard::Stdin(bytes) => {
-                        if let Some(stdin) = &mut self.stdin
-                            && stdin.write_all(&bytes).await.is_err()
-                        {
-                            // The process reads no more. What follows is thrown away, as a shell's
-                            // pipe does.
-                            self.stdin = None;
-                        }
-                    }
-                    Heard::StdinEnd => self.stdin = None,
-                },
-                // Gone without the word that the input is complete: the process must not take what
-                // came for the whole. The link's own end is seen elsewhere.
-                Ok(None) | Err(ReadFrameError::Stream { .. }) => {
-                    std::future::pending::<()>().await;
-                }
-                Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort)) => {
-                    return Err(InputError::Decode(error));
-                }
+/// Feeds the process for as long as this is polled; returns only when the caller breaks the protocol.
+pub(super) async fn feed(
+    frames: &mut FrameReader,
+    state: &mut CalleeRun,
+    stdin: &mut Stdin,
+) -> Result<Infallible, InputError> {
+    loop {
+        match frames.next().await {
+            Ok(Some(frame)) => match state.handle_frame(frame)? {
+                Heard::Stdin(bytes) => stdin.write(&bytes).await,
+                Heard::StdinEnd => stdin.close(),
+            },
+            // Gone without the word that the input is complete: the process must not take what came
+            // for the whole. The link's own end is seen elsewhere.
+            Ok(None) | Err(ReadFrameError::Stream { .. }) => {
+                std::future::pending::<()>().await;
+            }
+            Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort)) => {
+                return Err(InputError::Decode(error));
             }
         }
     }

@@ -1,14 +1,10 @@
-//! A process's output, as it is produced: from its pipes into the run's stream.
+//! A process's output, as it is produced: from its pipes into the run's spool.
 //!
-//! Owns the two pipes and what was sent of them. Back-pressure is in bytes and needs no code of its
-//! own: a full stream stops the reading, and so a full pipe stops the process.
-//!
-//! **Invariant:** a frame that was begun is sent whole, or the stream is of no further use: [`Pumped`]
-//! tells which.
+//! Owns the two pipes. Who hears the output, and whether anybody does, is not known here.
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -17,12 +13,13 @@ use proto::{
     codec::{HEADER_LEN, header},
     frame::FrameKind,
 };
-use quinn::SendStream;
 use tokio::{
     net::unix::pipe::Receiver,
     sync::watch,
     time::{Instant, sleep_until},
 };
+
+use crate::agent::spool::{Spool, Waited};
 
 /// How much is read from a pipe at first: most output is short.
 const FIRST_READ: usize = 16 << 10;
@@ -41,7 +38,7 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(100);
 pub(super) enum Until {
     /// Never: the process still runs.
     End,
-    /// When all that was in the pipes is sent: the process has ended, and others that it left behind
+    /// When all that was in the pipes is read: the process has ended, and others that it left behind
     /// may hold the pipes open.
     Drained,
 }
@@ -49,17 +46,15 @@ pub(super) enum Until {
 /// Why pumping stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pumped {
-    /// Everything was sent.
+    /// Everything was read.
     All,
-    /// The limit of output was reached; everything up to it was sent.
+    /// The limit of output was reached; everything up to it was read.
     Limit,
-    /// The caller does not read any more.
-    Abandoned,
 }
 
 /// The output of one run.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct Pipes {
     stdout: Pipe,
     stderr: Pipe,
     limit: Option<u64>,
@@ -72,33 +67,28 @@ struct Pipe {
     buffer: BytesMut,
     /// How much the next read takes at most.
     size: usize,
-    /// Bytes that were in the pipe when the process ended and are not sent yet.
+    /// Bytes that were in the pipe when the process ended and are not read yet.
     owed: u64,
 }
 
-/// How much output was sent, and when the last of it, for the idle limit.
+/// When a run last printed something, for the idle limit.
 ///
-/// The time in which the caller does not read does not count: a process that is held up by that is
+/// The time in which its caller does not read does not count: a process that is held up by that is
 /// not idle.
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
-    /// Milliseconds since the start, or [`SENDING`].
+    /// Milliseconds since the start.
     last_ms: AtomicU64,
-    stdout_bytes: AtomicU64,
-    stderr_bytes: AtomicU64,
+    waiting: AtomicBool,
 }
-
-/// Output is on its way to the caller.
-const SENDING: u64 = u64::MAX;
 
 impl Activity {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
             last_ms: AtomicU64::new(0),
-            stdout_bytes: AtomicU64::new(0),
-            stderr_bytes: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
         }
     }
 
@@ -106,27 +96,18 @@ impl Activity {
         self.start
     }
 
-    fn sending(&self) {
-        self.last_ms.store(SENDING, Ordering::Relaxed);
+    fn waiting(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
     }
 
-    /// Returns how many bytes of one of the streams were sent.
-    pub(super) fn sent(&self, kind: FrameKind) -> u64 {
-        self.count(kind).load(Ordering::Relaxed)
+    fn goes_on(&self) {
+        self.waiting.store(false, Ordering::Relaxed);
     }
 
-    fn count(&self, kind: FrameKind) -> &AtomicU64 {
-        if kind == FrameKind::Stderr {
-            &self.stderr_bytes
-        } else {
-            &self.stdout_bytes
-        }
-    }
-
-    fn note(&self, kind: FrameKind, len: u64) {
-        self.count(kind).fetch_add(len, Ordering::Relaxed);
+    fn note(&self) {
         let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Ordering::Relaxed);
+        self.goes_on();
     }
 
     /// Returns when there has been no output for `limit`; never without a limit.
@@ -135,9 +116,11 @@ impl Activity {
             return std::future::pending().await;
         };
         loop {
-            let due = match self.last_ms.load(Ordering::Relaxed) {
-                SENDING => Instant::now() + limit,
-                last_ms => self.start + Duration::from_millis(last_ms) + limit,
+            let due = match self.waiting.load(Ordering::Relaxed) {
+                true => Instant::now() + limit,
+                false => {
+                    self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed)) + limit
+                }
             };
             if due <= Instant::now() {
                 return;
@@ -147,7 +130,7 @@ impl Activity {
     }
 }
 
-impl Output {
+impl Pipes {
     pub(super) fn new(
         stdout: Option<Receiver>,
         stderr: Option<Receiver>,
@@ -160,38 +143,34 @@ impl Output {
         }
     }
 
-    /// Sends `first`, and then output until the pipes end, or `until` allows an earlier end.
+    /// Moves output into `spool` until the pipes end, or `until` allows an earlier end.
     ///
-    /// Everything goes this way, so that a caller that has no room keeps neither limits nor
-    /// cancellations from the run.
+    /// A spool without room stops the reading, and so full pipes stop the processes; when those have
+    /// ended, what they left is read in any case.
     pub(super) async fn pump(
         &mut self,
-        first: Bytes,
-        send: &mut SendStream,
+        spool: &Spool,
         activity: &Activity,
         mut until: watch::Receiver<Until>,
     ) -> Pumped {
-        if send.write_chunk(first).await.is_err() {
-            return Pumped::Abandoned;
-        }
         let mut drain_end = None;
         loop {
-            let room = self.room(activity);
+            let left = self.left(spool);
             let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
             if !stdout.is_open() && !stderr.is_open() {
                 return Pumped::All;
             }
-            let all_sent = drain_end.filter(|_| stdout.owed == 0 && stderr.owed == 0);
+            let all_read = drain_end.filter(|_| stdout.owed == 0 && stderr.owed == 0);
+            let held = hold_back(spool, activity, drain_end.is_some());
             let (pipe, frame) = tokio::select! {
-                frame = stdout.read(room), if stdout.is_open() => (stdout, frame),
-                frame = stderr.read(room), if stderr.is_open() => (stderr, frame),
+                (pipe, frame) = next_frame(held, stdout, stderr, left) => (pipe, frame),
                 () = ended(&mut until), if drain_end.is_none() => {
                     drain_end = Some(Instant::now() + DRAIN_LIMIT);
-                    stdout.owe();
-                    stderr.owe();
+                    self.stdout.owe();
+                    self.stderr.owe();
                     continue;
                 }
-                () = reached(all_sent) => return Pumped::All,
+                () = reached(all_read) => return Pumped::All,
             };
             let Some(frame) = frame else {
                 continue;
@@ -200,12 +179,9 @@ impl Output {
             if len == 0 {
                 return Pumped::Limit;
             }
-            activity.sending();
-            if send.write_chunk(frame).await.is_err() {
-                return Pumped::Abandoned;
-            }
-            activity.note(pipe.kind, len);
             pipe.owed = pipe.owed.saturating_sub(len);
+            spool.append(frame);
+            activity.note();
             if drain_end.is_some_and(|end| end <= Instant::now()) && self.owes_nothing() {
                 return Pumped::All;
             }
@@ -216,13 +192,39 @@ impl Output {
         self.stdout.owed == 0 && self.stderr.owed == 0
     }
 
-    /// Returns how many bytes the next frame may have.
-    fn room(&self, activity: &Activity) -> usize {
-        let sent = activity.sent(FrameKind::Stdout) + activity.sent(FrameKind::Stderr);
-        let left = self
-            .limit
-            .map_or(u64::MAX, |limit| limit.saturating_sub(sent));
+    /// Returns how many bytes may still be read.
+    fn left(&self, spool: &Spool) -> usize {
+        let Some(limit) = self.limit else {
+            return usize::MAX;
+        };
+        let left = limit.saturating_sub(spool.end().total());
         usize::try_from(left).unwrap_or(usize::MAX)
+    }
+}
+
+/// Waits until the spool has room.
+async fn hold_back(spool: &Spool, activity: &Activity, is_draining: bool) {
+    if is_draining {
+        return;
+    }
+    activity.waiting();
+    if spool.room().await == Waited::Yes {
+        activity.note();
+    } else {
+        activity.goes_on();
+    }
+}
+
+async fn next_frame<'a>(
+    held: impl Future<Output = ()>,
+    stdout: &'a mut Pipe,
+    stderr: &'a mut Pipe,
+    left: usize,
+) -> (&'a mut Pipe, Option<Bytes>) {
+    held.await;
+    tokio::select! {
+        frame = stdout.read(left), if stdout.is_open() => (stdout, frame),
+        frame = stderr.read(left), if stderr.is_open() => (stderr, frame),
     }
 }
 

@@ -1,0 +1,217 @@
+//! A run as one stream hears it: from what the caller has on, to the run's end.
+//!
+//! **Invariant:** a stream that hears of an end has heard all output before it, or of the gaps in it.
+//! Where output is missing, the stream is reset instead.
+
+use bytes::{Bytes, BytesMut};
+use proto::{
+    codec::encode,
+    frame::Frame,
+    run::{Attached, CalleeRun, Earlier, Ended, Hold, Started},
+};
+use quinn::SendStream;
+
+use super::{input::feed, live::Live};
+use crate::{
+    agent::{
+        router::Stream,
+        spool::{Counts, Cursor, Item, Spool, Ticket},
+    },
+    close::CloseCode,
+};
+
+/// How a stream comes to hear a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Beginning {
+    /// It asked for it, and this was the start; it is the first caller.
+    Started(Started, Ticket),
+    /// It asked for what was accepted before.
+    Earlier(Earlier, Hold),
+    /// It attached, having so much.
+    Attach(Counts, Hold),
+}
+
+/// Why a stream heard no more.
+enum Heard {
+    /// The end, like everything before it.
+    Ended(Box<Ended>),
+    /// Its peer is gone, or does not read any more.
+    Gone,
+    /// Somebody else is the run's caller now.
+    Superseded,
+}
+
+/// Lets a stream hear a run in progress.
+pub(super) async fn hear(stream: Stream, live: &Live, begin: Beginning) {
+    let (have, head, hold) = match begin {
+        Beginning::Started(started, ticket) => {
+            return call(stream, live, ticket, Call::first(started)).await;
+        }
+        Beginning::Earlier(earlier, hold) => {
+            (Counts::default(), Some(Frame::Earlier(earlier)), hold)
+        }
+        Beginning::Attach(have, hold) => (have, None, hold),
+    };
+    match hold {
+        Hold::Take => {
+            let ticket = live.take(&stream.connection);
+            call(stream, live, ticket, Call::again(have, head)).await;
+        }
+        Hold::Watch => watch(stream, &live.spool, have, head).await,
+    }
+}
+
+/// What a caller begins with.
+struct Call {
+    have: Counts,
+    head: Option<Frame>,
+    /// Whether it is told where the output begins; the first one knows.
+    attaches: bool,
+}
+
+impl Call {
+    fn first(started: Started) -> Self {
+        Self {
+            have: Counts::default(),
+            head: Some(Frame::Started(started)),
+            attaches: false,
+        }
+    }
+
+    const fn again(have: Counts, head: Option<Frame>) -> Self {
+        Self {
+            have,
+            head,
+            attaches: true,
+        }
+    }
+}
+
+/// Serves the run's caller.
+async fn call(stream: Stream, live: &Live, ticket: Ticket, begin: Call) {
+    let Call {
+        have,
+        head,
+        attaches,
+    } = begin;
+    let Stream {
+        mut send,
+        mut frames,
+        connection,
+        peer,
+    } = stream;
+    let spool = &*live.spool;
+    let mut cursor = spool.cursor(have);
+    spool.given(ticket, &cursor);
+    let abandoned = send.stopped();
+    let heard = {
+        // The one before gives it back as soon as it sees that it was superseded.
+        let mut stdin = live.stdin.lock().await;
+        let attached = attaches.then(|| attached(spool, &cursor, stdin.from()));
+        let lead = lead(head, attached);
+        let mut state = CalleeRun::reading(stdin.mode());
+        tokio::select! {
+            heard = tell(&mut send, lead, spool, &mut cursor, Some(ticket)) => heard,
+            Err(error) = feed(&mut frames, &mut state, &mut stdin) => {
+                tracing::warn!(%peer, %error, "protocol violation; the link is closed");
+                let code = CloseCode::ProtocolViolation;
+                connection.close(code.number(), code.reason().as_bytes());
+                Heard::Gone
+            }
+            () = spool.superseded(ticket) => Heard::Superseded,
+            _ = connection.closed() => Heard::Gone,
+            _ = abandoned => Heard::Gone,
+        }
+    };
+    if !matches!(heard, Heard::Ended(_)) {
+        spool.left(ticket);
+    }
+    report(send, heard).await;
+}
+
+/// Serves a spectator, or whoever asks for a run that has ended.
+pub(super) async fn watch(stream: Stream, spool: &Spool, have: Counts, head: Option<Frame>) {
+    let Stream {
+        mut send,
+        connection,
+        ..
+    } = stream;
+    let mut cursor = spool.cursor(have);
+    let lead = lead(head, Some(attached(spool, &cursor, None)));
+    let abandoned = send.stopped();
+    let heard = tokio::select! {
+        heard = tell(&mut send, lead, spool, &mut cursor, None) => heard,
+        _ = connection.closed() => Heard::Gone,
+        _ = abandoned => Heard::Gone,
+    };
+    report(send, heard).await;
+}
+
+/// Sends `lead`, and then output as it comes.
+async fn tell(
+    send: &mut SendStream,
+    lead: Bytes,
+    spool: &Spool,
+    cursor: &mut Cursor,
+    ticket: Option<Ticket>,
+) -> Heard {
+    let mut next = lead;
+    loop {
+        if send.write_chunk(next).await.is_err() {
+            return Heard::Gone;
+        }
+        if let Some(ticket) = ticket {
+            spool.given(ticket, cursor);
+        }
+        next = match spool.read(cursor).await {
+            Item::Frame(frame) => frame,
+            Item::Gap(_) => lead_of(Frame::Attached(attached(spool, cursor, None))),
+            Item::Ended(ended) => return Heard::Ended(ended),
+        };
+    }
+}
+
+async fn report(mut send: SendStream, heard: Heard) {
+    let code = match heard {
+        Heard::Ended(ended) => {
+            let last = lead_of(Frame::Ended(*ended));
+            if send.write_chunk(last).await.is_ok() && send.finish().is_ok() {
+                // Either way the stream is over.
+                drop(send.stopped().await);
+            }
+            return;
+        }
+        Heard::Gone => CloseCode::Abandoned,
+        Heard::Superseded => CloseCode::Superseded,
+    };
+    // Fails only if the stream is closed already.
+    drop(send.reset(code.number()));
+}
+
+fn attached(spool: &Spool, cursor: &Cursor, stdin_from: Option<u64>) -> Attached {
+    let (have, end) = (cursor.have(), spool.end());
+    Attached {
+        stdout_from: have.stdout,
+        stderr_from: have.stderr,
+        stdout_to: end.stdout,
+        stderr_to: end.stderr,
+        stdin_from,
+    }
+}
+
+fn lead(head: Option<Frame>, attached: Option<Attached>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for frame in head.into_iter().chain(attached.map(Frame::Attached)) {
+        append(&frame, &mut bytes);
+    }
+    bytes.freeze()
+}
+
+fn lead_of(frame: Frame) -> Bytes {
+    lead(Some(frame), None)
+}
+
+fn append(frame: &Frame, bytes: &mut BytesMut) {
+    let fits = encode(frame, bytes);
+    fits.expect("these frames hold a few numbers, far below any limit");
+}

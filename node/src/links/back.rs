@@ -1,0 +1,118 @@
+//! The way back to an agent whose link went silent or broke.
+//!
+//! A link that was cut for seconds takes seconds more to notice that the path is back: QUIC doubles the
+//! pause between its probes. So a new one is dialled at short intervals, and whichever comes first
+//! serves: output flows again a round trip after the path does.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use pki::Expect;
+use proto::id::{NodeId, NodeName, Role};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Found, Links};
+use crate::{
+    discovery::Mechanism,
+    link::{DialError, Link},
+};
+
+/// The pause between two dials at first: a part of the 100 ms in which output is to flow again.
+const EAGER: Duration = Duration::from_millis(40);
+
+/// For how long dials are that frequent. Two packets each, they cost 60 KiB a second.
+const EAGER_FOR: Duration = Duration::from_secs(90);
+
+/// The pause afterwards.
+const PATIENT: Duration = Duration::from_secs(1);
+
+/// How long one dial may take: several round trips of the longest path.
+const DIAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// When the agent is looked for elsewhere, too: it may have moved.
+const LOOK_UP_AFTER: Duration = Duration::from_millis(500);
+
+/// How long each look-up takes, and the pause between them.
+const LOOK_UP_WINDOW: Duration = Duration::from_secs(5);
+
+impl Links {
+    /// Finds the way back to the agent that was last at `last`, however long that takes.
+    ///
+    /// # Errors
+    /// It is there and does not let this controller in any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the search and its handshakes.
+    pub async fn back_to(
+        self: Arc<Self>,
+        name: NodeName,
+        last: SocketAddr,
+    ) -> Result<Found, DialError> {
+        let mut search = Search {
+            links: Arc::clone(&self),
+            expect: Expect::Node(NodeId {
+                role: Role::Agent,
+                name: name.clone(),
+            }),
+            last,
+            begun: Instant::now(),
+            due: Instant::now(),
+            dials: JoinSet::new(),
+        };
+        let elsewhere = async {
+            sleep(LOOK_UP_AFTER).await;
+            loop {
+                if let Ok(found) = self.to(&name, LOOK_UP_WINDOW).await {
+                    return found;
+                }
+                sleep(LOOK_UP_WINDOW).await;
+            }
+        };
+        tokio::select! {
+            found = search.dial_until_there() => found,
+            found = elsewhere => Ok(found),
+        }
+    }
+}
+
+struct Search {
+    links: Arc<Links>,
+    expect: Expect,
+    last: SocketAddr,
+    begun: Instant,
+    due: Instant,
+    dials: JoinSet<Option<Result<Link, DialError>>>,
+}
+
+impl Search {
+    async fn dial_until_there(&mut self) -> Result<Found, DialError> {
+        loop {
+            tokio::select! {
+                () = sleep_until(self.due) => self.dial(),
+                Some(dialled) = self.dials.join_next() => match dialled {
+                    Ok(Some(Ok(link))) => return Ok(Found {
+                        link: Arc::new(link),
+                        mechanism: Mechanism::Fixed,
+                    }),
+                    Ok(Some(Err(error @ DialError::Refused { .. }))) => return Err(error),
+                    Ok(Some(Err(error))) => tracing::debug!(%error, "not yet the way back"),
+                    Ok(None) => {}
+                    Err(broken) => tracing::error!(error = %broken, "a dial broke"),
+                },
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        let is_eager = self.begun.elapsed() < EAGER_FOR;
+        self.due = Instant::now() + if is_eager { EAGER } else { PATIENT };
+        let (links, expect, last) = (Arc::clone(&self.links), self.expect.clone(), self.last);
+        self.dials.spawn(async move {
+            timeout(DIAL_LIMIT, Link::dial(&links.transport, last, &expect))
+                .await
+                .ok()
+        });
+    }
+}
