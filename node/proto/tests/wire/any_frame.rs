@@ -10,8 +10,8 @@ use proto::{
     frame::{Cancel, Frame, Hello},
     id::{Fingerprint, RunId},
     run::{
-        Argv, Audience, Earlier, Ended, Environment, Exit, Limit, Limits, OnLinkLoss, Refusal,
-        RunRequest, StartFailure, Started, StdinMode, Tree, What, Wire, Word,
+        Argv, Attach, Attached, Audience, Earlier, Ended, Environment, Exit, Hold, Limit, Limits,
+        OnLinkLoss, Refusal, RunRequest, StartFailure, Started, StdinMode, Tree, What, Wire, Word,
     },
     shell::Shell,
     text::Text,
@@ -45,7 +45,33 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::AskCapabilities),
         capabilities().prop_map(|document| Frame::Capabilities(Box::new(document))),
         any::<u64>().prop_map(|accepted_at_ms| Frame::Earlier(Earlier { accepted_at_ms })),
+        attach().prop_map(Frame::Attach),
+        attached().prop_map(Frame::Attached),
+        Just(Frame::Probe),
     ]
+}
+
+fn attach() -> impl Strategy<Value = Attach> {
+    let hold = prop_oneof![Just(Hold::Take), Just(Hold::Watch)];
+    (any::<[u8; 16]>(), any::<[u64; 2]>(), hold).prop_map(|(run, from, hold)| Attach {
+        run: RunId::from_bytes(run),
+        stdout_from: from[0],
+        stderr_from: from[1],
+        hold,
+    })
+}
+
+fn attached() -> impl Strategy<Value = Attached> {
+    any::<([u64; 4], Option<u64>)>().prop_map(|(counts, stdin_from)| {
+        let [stdout_from, stderr_from, stdout_to, stderr_to] = counts;
+        Attached {
+            stdout_from,
+            stderr_from,
+            stdout_to,
+            stderr_to,
+            stdin_from,
+        }
+    })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
@@ -89,7 +115,7 @@ pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
     })
 }
 
-fn on_link_loss() -> impl Strategy<Value = OnLinkLoss> {
+pub(crate) fn on_link_loss() -> impl Strategy<Value = OnLinkLoss> {
     prop_oneof![
         Just(OnLinkLoss::End),
         any::<u64>().prop_map(|orphan_ms| OnLinkLoss::Keep { orphan_ms }),
@@ -178,6 +204,9 @@ pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
         any::<u32>()
             .prop_map(|limit| Refusal::Busy { limit })
             .boxed(),
+        Just(Refusal::Stopping).boxed(),
+        Just(Refusal::UnknownRun).boxed(),
+        Just(Refusal::GivenUp).boxed(),
         of_words.boxed(),
     ])
 }

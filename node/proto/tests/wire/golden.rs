@@ -3,6 +3,7 @@
 //! A frame's bytes change only together with the version in the ALPN, since nodes of other builds
 //! speak them too. The tables below are exhaustive: a variant without a sample does not compile.
 
+mod attach; // going on with a run on another stream
 mod control; // frames with a small body
 mod ended; // every way to end
 mod refused; // every reason of a refusal
@@ -47,6 +48,9 @@ fn samples() -> Vec<Sample<Frame>> {
         Frame::AskCapabilities => [(Frame::AskCapabilities, "0a 00000000")];
         Frame::Capabilities(_) => control::capabilities();
         Frame::Earlier(_) => control::earlier();
+        Frame::Attach(_) => attach::attach();
+        Frame::Attached(_) => attach::attached();
+        Frame::Probe => [(Frame::Probe, "0f 00000000")];
     })
 }
 
