@@ -45,13 +45,11 @@ pub(super) fn attached() -> Vec<Sample<Frame>> {
             stdin_from,
         })
     };
-    let stdins = each!(Option<u64> {
-        None => [(None, "0e 00000007 ac0202ad020300")];
-        Some(_) => [
-            (Some(0), "0e 00000008 ac0202ad02030100"),
-            (Some(300), "0e 00000009 ac0202ad020301ac02"),
-        ];
-    });
+    let stdins = [
+        (None, "0e 00000007 ac0202ad020300"),
+        (Some(0), "0e 00000008 ac0202ad02030100"),
+        (Some(300), "0e 00000009 ac0202ad020301ac02"),
+    ];
     stdins
         .into_iter()
         .map(|(stdin, hex)| (attached(stdin), hex))
