@@ -9,6 +9,7 @@ mod caller; // what a controller believes of an agent
 mod digest; // what a retry must repeat
 mod golden; // the bytes of every frame
 mod hostile; // bytes that nobody honest sends
+mod network; // both halves of a run over a network that breaks
 mod pieces; // frames over a stream that is cut anywhere
 mod request; // what no agent could carry out
 mod sample; // one request, to vary
