@@ -126,6 +126,8 @@ impl CallerRun {
     }
 
     /// Begins with a run that somebody asked for before, of which this caller has nothing.
+    ///
+    /// An [`Outcome::Refused`] is then the refusal to attach, and no proof that nothing was started.
     #[must_use]
     pub const fn attaching(on_link_loss: OnLinkLoss) -> Self {
         Self::begun(State::Asked, Begun::Attaching, on_link_loss)

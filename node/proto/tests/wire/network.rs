@@ -20,7 +20,7 @@ use self::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_500))]
 
     #[test]
     fn a_run_is_exact_over_any_network(
@@ -62,6 +62,7 @@ enum Step {
         pick: usize,
     },
     CallerAsksAgain,
+    CallerHandsOver,
     /// An old request arrives once more.
     Repeat {
         pick: usize,
@@ -148,6 +149,7 @@ impl World {
             Step::CallerLoses => self.caller.lose(),
             Step::AgentLoses { pick } => self.agent.lose(self.pick(pick)),
             Step::CallerAsksAgain => self.ask_again(),
+            Step::CallerHandsOver => self.caller.hand_over(),
             Step::Repeat { pick } => self.repeat(self.pick(pick)),
             Step::Cancel => {
                 let request = self.caller.cancel(self.streams.len());
@@ -368,6 +370,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::CallerLoses),
         4 => pick().prop_map(|pick| Step::AgentLoses { pick }),
         10 => Just(Step::CallerAsksAgain),
+        1 => Just(Step::CallerHandsOver),
         4 => pick().prop_map(|pick| Step::Repeat { pick }),
     ];
     let ending = prop_oneof![

@@ -115,6 +115,15 @@ impl Caller {
         self.close_if_over();
     }
 
+    /// Its process is gone, and another goes on with what it wrote down.
+    pub(crate) fn hand_over(&mut self) {
+        if self.run.outcome().is_none() {
+            let (known, left_out) = (self.run.known(), self.run.left_out());
+            (self.stream, self.cancel) = (None, None);
+            self.run = CallerRun::away(known, left_out, self.request.on_link_loss);
+        }
+    }
+
     /// It finds that its stream is lost, or believes so.
     pub(crate) fn lose(&mut self) {
         if self.stream.take().is_some() {
