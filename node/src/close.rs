@@ -15,18 +15,15 @@ pub enum CloseCode {
     Superfluous,
     /// The stream's reader or writer gave up.
     Abandoned,
-    /// The run that the stream hears has another caller now.
-    Superseded,
 }
 
 impl CloseCode {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Done,
         Self::Stopping,
         Self::ProtocolViolation,
         Self::Superfluous,
         Self::Abandoned,
-        Self::Superseded,
     ];
 
     /// Returns the number on the wire.
@@ -38,7 +35,6 @@ impl CloseCode {
             Self::ProtocolViolation => 2,
             Self::Superfluous => 3,
             Self::Abandoned => 4,
-            Self::Superseded => 5,
         })
     }
 
@@ -51,7 +47,6 @@ impl CloseCode {
             Self::ProtocolViolation => "protocol violation",
             Self::Superfluous => "another link was quicker",
             Self::Abandoned => "given up",
-            Self::Superseded => "another caller took over",
         }
     }
 

@@ -64,9 +64,6 @@ pub enum BrokenRun {
     /// The agent ended the stream without a word.
     #[error("the agent ended the stream before the run's end")]
     Stream,
-    /// Another caller attached to the run.
-    #[error("another caller attached to the run")]
-    Superseded,
     /// The agent sent what the protocol does not allow.
     #[error("the agent broke the protocol")]
     Violation(#[source] CallerViolation),
@@ -83,7 +80,7 @@ impl BrokenRun {
     const fn may_mend(&self) -> bool {
         match self {
             Self::Link(error) => !error.is_final(),
-            Self::Stream | Self::Superseded => true,
+            Self::Stream => true,
             Self::Violation(_) | Self::Input(_) | Self::Garbage(_) => false,
         }
     }
@@ -220,11 +217,7 @@ impl Run {
                 },
                 Err(violation) => BrokenRun::Violation(violation),
             },
-            Ok(None) => broken_stream(link),
-            Err(ReadFrameError::Stream { source }) if is_superseded(&source) => {
-                BrokenRun::Superseded
-            }
-            Err(ReadFrameError::Stream { .. }) => broken_stream(link),
+            Ok(None) | Err(ReadFrameError::Stream { .. }) => broken_stream(link),
             Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort)) => {
                 BrokenRun::Garbage(error.to_string())
             }
@@ -300,9 +293,6 @@ impl Run {
     }
 
     fn break_off(&mut self, broken: BrokenRun) -> Progress {
-        if matches!(broken, BrokenRun::Superseded) {
-            self.hold = Hold::Watch;
-        }
         let may_mend = broken.may_mend();
         self.broken = Some(broken);
         self.leave();
@@ -338,11 +328,6 @@ fn broken_stream(link: &Link) -> BrokenRun {
         Some(error) => BrokenRun::Link(error),
         None => BrokenRun::Stream,
     }
-}
-
-fn is_superseded(error: &std::io::Error) -> bool {
-    let code = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(code, Some(quinn::ReadError::Reset(code)) if *code == CloseCode::Superseded.number())
 }
 
 /// Asks whether the peer is there, and waits for its answer.

@@ -233,9 +233,10 @@ impl Ledger {
     /// It may not be started, and why.
     pub fn accept(&self, asked: &Accept, now: SystemTime) -> Result<Accepted, AcceptError> {
         let mut index = self.lock();
-        match index.memory.known(asked, now)? {
+        match index.memory.known(asked)? {
             Some(entry) => Ok(Accepted::Earlier(entry)),
             None => {
+                index.memory.check_new(asked, now)?;
                 let ticket = index.insert(asked, now)?;
                 Ok(Accepted::New(Unsettled {
                     id: asked.id,
@@ -243,6 +244,14 @@ impl Ledger {
                 }))
             }
         }
+    }
+
+    /// Returns what is on record of a request.
+    ///
+    /// # Errors
+    /// Its id is another's, or will never be accepted.
+    pub fn known(&self, asked: &Accept) -> Result<Option<Entry>, AcceptError> {
+        self.lock().memory.known(asked)
     }
 
     /// Makes sure that an id is never accepted, unless it was.
@@ -388,14 +397,20 @@ impl Memory {
         self.entries.len() >= self.max_entries
     }
 
-    /// Returns the entry of a request that was accepted before; `None` for a new one in time.
-    fn known(&self, asked: &Accept, now: SystemTime) -> Result<Option<Entry>, AcceptError> {
+    /// Checks that a request of which nothing is known may be accepted.
+    fn check_new(&self, asked: &Accept, now: SystemTime) -> Result<(), AcceptError> {
         check_window(asked, now)?;
+        match asked.issued_at <= self.floor {
+            true => Err(AcceptError::OlderThanMemory),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the entry of a request that was accepted before. That starts nothing, so it may be asked
+    /// for at any time.
+    fn known(&self, asked: &Accept) -> Result<Option<Entry>, AcceptError> {
         let Some(entry) = self.entries.get(&asked.id) else {
-            return match asked.issued_at <= self.floor {
-                true => Err(AcceptError::OlderThanMemory),
-                false => Ok(None),
-            };
+            return Ok(None);
         };
         if entry.state == State::GivenUp {
             return Err(AcceptError::GivenUp);

@@ -66,7 +66,7 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Arc<Shar
             }
         },
         Ok(Admitted::InProgress(earlier, live)) => {
-            let hold = live.hold_of_repeated(&stream.connection);
+            let hold = live.hold_of_repeated();
             hear(stream, &live, Beginning::Earlier(earlier, hold)).await;
         }
         Ok(Admitted::Earlier(earlier, ended)) => {
@@ -149,7 +149,7 @@ async fn begin(
     let (spool, ticket) = Spool::new(request.id, folder, request.on_link_loss);
     let spool = Arc::new(spool);
     let stdin = process.stdin.take();
-    let live = Arc::new(Live::new(Arc::clone(&spool), stdin, &stream.connection));
+    let live = Arc::new(Live::new(Arc::clone(&spool), stdin));
     place.live(Arc::clone(&live));
     shared
         .runs
@@ -192,9 +192,17 @@ async fn admit(
 ) -> Result<Admitted, Refusal> {
     judge(request, shared)?;
     let digest = request.digest();
+    let asked = asked(stream, request, digest);
     loop {
+        // What is on record is told whatever the agent could take on now.
+        if let Some(earlier) = on_record(&asked, shared)? {
+            return Ok(earlier);
+        }
+        if shared.stop.is_cancelled() && shared.runs.find(request.id, &stream.peer)?.is_none() {
+            return Err(Refusal::Stopping);
+        }
         match shared.runs.enter(request.id, &stream.peer, digest)? {
-            Entered::First(place) => return accept(place, stream, request, digest, shared),
+            Entered::First(place) => return accept(place, &asked, shared),
             Entered::InProgress(run) => {
                 let accepted_at_ms = run.accepted_at_ms;
                 if let Some(live) = run.live().await {
@@ -209,9 +217,6 @@ async fn admit(
 
 /// Checks all that needs no record.
 fn judge(request: &RunRequest, shared: &Shared) -> Result<(), Refusal> {
-    if shared.stop.is_cancelled() {
-        return Err(Refusal::Stopping);
-    }
     if request.audience.mesh != shared.mesh || request.audience.agent != shared.name {
         return Err(Refusal::Audience {
             agent: Text::cut(request.audience.agent.as_str()),
@@ -222,32 +227,43 @@ fn judge(request: &RunRequest, shared: &Shared) -> Result<(), Refusal> {
     })
 }
 
-fn accept(
-    place: Place,
-    stream: &Stream,
-    request: &RunRequest,
-    digest: [u8; 32],
-    shared: &Shared,
-) -> Result<Admitted, Refusal> {
-    let asked = Accept {
+fn asked(stream: &Stream, request: &RunRequest, digest: [u8; 32]) -> Accept {
+    Accept {
         id: request.id,
         digest,
         principal: stream.peer.clone(),
         issued_at: SystemTime::UNIX_EPOCH + Duration::from_millis(request.issued_at_ms),
         valid_for: Duration::from_millis(request.valid_for_ms.into()),
+    }
+}
+
+/// Looks the request up among those that have ended.
+fn on_record(asked: &Accept, shared: &Shared) -> Result<Option<Admitted>, Refusal> {
+    let known = shared
+        .ledger
+        .known(asked)
+        .map_err(|error| refusal(&error))?;
+    match known {
+        Some(entry) if entry.state != State::Accepted => admit_earlier(&entry).map(Some),
+        Some(_) | None => Ok(None),
+    }
+}
+
+fn admit_earlier(entry: &Entry) -> Result<Admitted, Refusal> {
+    let earlier = Earlier {
+        accepted_at_ms: millis(entry.accepted_at),
     };
-    match shared.ledger.accept(&asked, SystemTime::now()) {
+    match read(entry)? {
+        Recorded::Ended(ended) => Ok(Admitted::Earlier(earlier, ended)),
+        // Nobody conducts it.
+        Recorded::InProgress => Ok(Admitted::Earlier(earlier, lost(Counts::default()))),
+    }
+}
+
+fn accept(place: Place, asked: &Accept, shared: &Shared) -> Result<Admitted, Refusal> {
+    match shared.ledger.accept(asked, SystemTime::now()) {
         Ok(Accepted::New(unsettled)) => Ok(Admitted::New(place, unsettled)),
-        Ok(Accepted::Earlier(entry)) => {
-            let earlier = Earlier {
-                accepted_at_ms: millis(entry.accepted_at),
-            };
-            match read(&entry)? {
-                Recorded::Ended(ended) => Ok(Admitted::Earlier(earlier, ended)),
-                // Nobody conducts it.
-                Recorded::InProgress => Ok(Admitted::Earlier(earlier, lost(Counts::default()))),
-            }
-        }
+        Ok(Accepted::Earlier(entry)) => admit_earlier(&entry),
         Err(error) => Err(refusal(&error)),
     }
 }

@@ -207,6 +207,12 @@ impl Spool {
         ticket
     }
 
+    /// Waits until the run has no caller, and becomes it.
+    pub(crate) async fn take_vacant(&self) -> Ticket {
+        self.when(|inner| inner.caller.away_since).await;
+        self.take()
+    }
+
     /// Takes the news that a caller is gone; it may have been replaced before.
     pub(crate) fn left(&self, ticket: Ticket) {
         {

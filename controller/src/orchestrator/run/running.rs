@@ -131,10 +131,22 @@ impl Running {
     pub async fn next(&mut self) -> Option<Progress> {
         loop {
             if self.run.is_away() {
-                self.look_for_way_back();
+                let is_suspect = self.away.is_some() || self.found.link.closed().is_some();
+                if !is_suspect {
+                    self.resume().await;
+                }
+                if self.run.is_away() {
+                    self.look_for_way_back();
+                }
             }
             match self.step().await {
                 Step::Heard(Some(Progress::Away)) => {}
+                Step::Heard(Some(earlier @ Progress::Earlier(_))) => {
+                    self.heard();
+                    // Who repeats a request takes nobody's place; this one is meant.
+                    self.run.leave();
+                    return Some(earlier);
+                }
                 Step::Heard(progress) => {
                     self.heard();
                     return progress;
@@ -267,16 +279,20 @@ impl Running {
     /// Goes on with the run over a new link.
     async fn go_on_at(&mut self, found: Found) {
         self.run.leave();
-        let request = self.request.as_mut().map(|request| {
-            // The agent judges by its window whether the question is fresh.
-            request.issued_at_ms = super::now_ms();
-            &**request
-        });
         found.link.set_pace(self.pace);
         self.silence.heard();
         self.link.send_replace(Arc::clone(&found.link));
         let before = std::mem::replace(&mut self.found, found);
         before.link.close(CloseCode::Superfluous);
+        self.resume().await;
+    }
+
+    async fn resume(&mut self) {
+        let request = self.request.as_mut().map(|request| {
+            // The agent judges by its window whether the question is fresh.
+            request.issued_at_ms = super::now_ms();
+            &**request
+        });
         if let Err(error) = self.run.resume(&self.found.link, request).await {
             tracing::debug!(%error, "the way back broke, too");
         }

@@ -24,7 +24,8 @@ pub struct Attach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
     /// Its caller: the run waits for it when it does not read, takes its standard input, and is an
-    /// orphan without it. Whoever was that before only watches from then on.
+    /// orphan without it. Whoever was that before only
+    /// watches, for as long as this one is there.
     Take,
     /// A spectator, whom the run neither waits for nor misses: one who falls behind what is kept hears
     /// of the gap.

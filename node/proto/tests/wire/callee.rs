@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use proto::{
     frame::Frame,
-    run::{CalleeRun, CalleeViolation, Input, RunRequest, StdinMode},
+    run::{CalleeRun, CalleeViolation, Input, StdinMode},
 };
 
 use crate::{any_frame::frame, sample};
@@ -15,7 +15,7 @@ proptest! {
         stdin in prop_oneof![Just(StdinMode::Piped), Just(StdinMode::Closed)],
         frames in vec(step(), 0..8),
     ) {
-        let mut run = CalleeRun::asked(&RunRequest { stdin, ..sample::request() });
+        let mut run = CalleeRun::reading(stdin);
 
         for (at, frame) in frames.iter().enumerate() {
             let taken = run.handle_frame(frame.clone());
@@ -29,12 +29,8 @@ proptest! {
 
 #[test]
 fn a_request_in_the_middle_of_a_run_is_out_of_turn() {
-    let request = RunRequest {
-        stdin: StdinMode::Piped,
-        ..sample::request()
-    };
-    let mut run = CalleeRun::asked(&request);
-    let again = Frame::Run(Box::new(request));
+    let mut run = CalleeRun::reading(StdinMode::Piped);
+    let again = Frame::Run(Box::new(sample::request()));
 
     let got = again.kind();
     assert_eq!(run.handle_frame(again), Err(CalleeViolation { got }));

@@ -3,6 +3,8 @@
 //! **Invariant:** a stream that hears of an end has heard all output before it, or of the gaps in it.
 //! Where output is missing, the stream is reset instead.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::{Bytes, BytesMut};
 use proto::{
     codec::encode,
@@ -11,13 +13,17 @@ use proto::{
 };
 use quinn::SendStream;
 
-use super::{input::feed, live::Live};
+use super::{
+    input::{InputError, feed},
+    live::{Live, Stdin},
+};
 use crate::{
     agent::{
         router::Stream,
         spool::{Counts, Cursor, Item, Spool, Ticket},
     },
     close::CloseCode,
+    link::FrameReader,
 };
 
 /// How a stream comes to hear a run.
@@ -37,8 +43,6 @@ enum Heard {
     Ended(Box<Ended>),
     /// Its peer is gone, or does not read any more.
     Gone,
-    /// Somebody else is the run's caller now.
-    Superseded,
 }
 
 /// Lets a stream hear a run in progress.
@@ -54,7 +58,7 @@ pub(super) async fn hear(stream: Stream, live: &Live, begin: Beginning) {
     };
     match hold {
         Hold::Take => {
-            let ticket = live.take(&stream.connection);
+            let ticket = live.spool.take();
             call(stream, live, ticket, Call::again(have, head)).await;
         }
         Hold::Watch => watch(stream, &live.spool, have, head).await,
@@ -104,29 +108,70 @@ async fn call(stream: Stream, live: &Live, ticket: Ticket, begin: Call) {
     let mut cursor = spool.cursor(have);
     spool.given(ticket, &cursor);
     let abandoned = send.stopped();
-    let heard = {
-        // The one before gives it back as soon as it sees that it was superseded.
-        let mut stdin = live.stdin.lock().await;
-        let attached = attaches.then(|| attached(spool, &cursor, stdin.from()));
-        let lead = lead(head, attached);
-        let mut state = CalleeRun::reading(stdin.mode());
-        tokio::select! {
-            heard = tell(&mut send, lead, spool, &mut cursor, Some(ticket)) => heard,
-            Err(error) = feed(&mut frames, &mut state, &mut stdin) => {
-                tracing::warn!(%peer, %error, "protocol violation; the link is closed");
-                let code = CloseCode::ProtocolViolation;
-                connection.close(code.number(), code.reason().as_bytes());
-                Heard::Gone
-            }
-            () = spool.superseded(ticket) => Heard::Superseded,
-            _ = connection.closed() => Heard::Gone,
-            _ = abandoned => Heard::Gone,
+    let stdin = live.stdin.lock().await;
+    let attached = attaches.then(|| attached(spool, &cursor, stdin.from()));
+    let lead = lead(head, attached);
+    let seat = Seat::of(ticket);
+    let heard = tokio::select! {
+        heard = tell(&mut send, lead, spool, &mut cursor, Some(&seat)) => heard,
+        error = sit(&seat, spool, &mut frames, stdin) => {
+            tracing::warn!(%peer, %error, "protocol violation; the link is closed");
+            let code = CloseCode::ProtocolViolation;
+            connection.close(code.number(), code.reason().as_bytes());
+            Heard::Gone
         }
+        _ = connection.closed() => Heard::Gone,
+        _ = abandoned => Heard::Gone,
     };
-    if !matches!(heard, Heard::Ended(_)) {
+    if let (Heard::Gone, Some(ticket)) = (&heard, seat.ticket()) {
         spool.left(ticket);
     }
     report(send, heard).await;
+}
+
+/// The caller's place, which others may take and leave.
+struct Seat(Mutex<Option<Ticket>>);
+
+impl Seat {
+    const fn of(ticket: Ticket) -> Self {
+        Self(Mutex::new(Some(ticket)))
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Is the run's caller: feeds the process until somebody else takes over, and comes back when that one
+/// is gone, so that a run is no orphan while somebody hears it. Its input is not taken any more then,
+/// since nobody knows which of it the other one's followed.
+///
+/// Returns only when the caller breaks the protocol.
+async fn sit(
+    seat: &Seat,
+    spool: &Spool,
+    frames: &mut FrameReader,
+    mut stdin: tokio::sync::MutexGuard<'_, Stdin>,
+) -> InputError {
+    let Some(first) = seat.ticket() else {
+        return std::future::pending().await;
+    };
+    let mut state = CalleeRun::reading(stdin.mode());
+    tokio::select! {
+        Err(error) = feed(frames, &mut state, &mut stdin) => return error,
+        () = spool.superseded(first) => {}
+    }
+    drop(stdin);
+    loop {
+        *seat.lock() = None;
+        let ticket = spool.take_vacant().await;
+        *seat.lock() = Some(ticket);
+        spool.superseded(ticket).await;
+    }
 }
 
 /// Serves a spectator, or whoever asks for a run that has ended.
@@ -153,14 +198,14 @@ async fn tell(
     lead: Bytes,
     spool: &Spool,
     cursor: &mut Cursor,
-    ticket: Option<Ticket>,
+    seat: Option<&Seat>,
 ) -> Heard {
     let mut next = lead;
     loop {
         if send.write_chunk(next).await.is_err() {
             return Heard::Gone;
         }
-        if let Some(ticket) = ticket {
+        if let Some(ticket) = seat.and_then(Seat::ticket) {
             spool.given(ticket, cursor);
         }
         next = match spool.read(cursor).await {
@@ -172,20 +217,17 @@ async fn tell(
 }
 
 async fn report(mut send: SendStream, heard: Heard) {
-    let code = match heard {
+    match heard {
         Heard::Ended(ended) => {
             let last = lead_of(Frame::Ended(*ended));
             if send.write_chunk(last).await.is_ok() && send.finish().is_ok() {
                 // Either way the stream is over.
                 drop(send.stopped().await);
             }
-            return;
         }
-        Heard::Gone => CloseCode::Abandoned,
-        Heard::Superseded => CloseCode::Superseded,
-    };
-    // Fails only if the stream is closed already.
-    drop(send.reset(code.number()));
+        // Fails only if the stream is closed already.
+        Heard::Gone => drop(send.reset(CloseCode::Abandoned.number())),
+    }
 }
 
 fn attached(spool: &Spool, cursor: &Cursor, stdin_from: Option<u64>) -> Attached {

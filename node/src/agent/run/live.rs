@@ -1,15 +1,11 @@
 //! A run in progress, as those see it who hear it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use proto::run::{Hold, StdinMode};
-use quinn::Connection;
 use tokio::{io::AsyncWriteExt as _, net::unix::pipe::Sender, sync::Mutex};
 
-use crate::agent::spool::{Spool, Ticket};
+use crate::agent::spool::Spool;
 
 /// What a run shares with the streams on which it is heard.
 #[derive(Debug)]
@@ -17,33 +13,22 @@ pub(crate) struct Live {
     pub(super) spool: Arc<Spool>,
     /// Locked by the one caller whose input the process reads.
     pub(super) stdin: Mutex<Stdin>,
-    /// On which connection the caller is.
-    link: AtomicUsize,
 }
 
 impl Live {
-    pub(super) fn new(spool: Arc<Spool>, stdin: Option<Sender>, link: &Connection) -> Self {
+    pub(super) fn new(spool: Arc<Spool>, stdin: Option<Sender>) -> Self {
         Self {
             spool,
             stdin: Mutex::new(Stdin::new(stdin)),
-            link: AtomicUsize::new(link.stable_id()),
         }
     }
 
-    /// Makes the peer on `link` the run's caller.
-    pub(super) fn take(&self, link: &Connection) -> Ticket {
-        self.link.store(link.stable_id(), Ordering::Relaxed);
-        self.spool.take()
-    }
-
-    /// Returns what somebody becomes who repeats the request: the caller, who has lost its link and
-    /// comes on another one, or a spectator beside the caller who is there.
-    pub(super) fn hold_of_repeated(&self, link: &Connection) -> Hold {
-        let same = self.link.load(Ordering::Relaxed) == link.stable_id();
-        if same && self.spool.has_caller() {
-            Hold::Watch
-        } else {
-            Hold::Take
+    /// Returns what somebody becomes who repeats the request. It may be a copy that the network kept for
+    /// long, so it takes nobody's place: who means it attaches.
+    pub(super) fn hold_of_repeated(&self) -> Hold {
+        match self.spool.has_caller() {
+            true => Hold::Watch,
+            false => Hold::Take,
         }
     }
 }

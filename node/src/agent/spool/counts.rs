@@ -19,9 +19,10 @@ impl Counts {
 
     /// Returns the count of the stream whose output travels in frames of this kind.
     pub(crate) const fn of(&mut self, kind: FrameKind) -> &mut u64 {
-        match kind {
-            FrameKind::Stderr => &mut self.stderr,
-            _ => &mut self.stdout,
+        if kind == FrameKind::Stderr {
+            &mut self.stderr
+        } else {
+            &mut self.stdout
         }
     }
 

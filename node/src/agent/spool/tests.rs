@@ -48,10 +48,12 @@ impl Lab {
     }
 
     fn append(&mut self, kind: FrameKind, body: &[u8]) {
-        match kind {
-            FrameKind::Stderr => self.stderr.extend_from_slice(body),
-            _ => self.stdout.extend_from_slice(body),
-        }
+        let all = if kind == FrameKind::Stderr {
+            &mut self.stderr
+        } else {
+            &mut self.stdout
+        };
+        all.extend_from_slice(body);
         self.spool.append(frame(kind, body));
     }
 
@@ -86,9 +88,10 @@ impl Lab {
                 Item::Frame(frame) => {
                     let (kind, len) = segment::head(&frame).unwrap();
                     let from = *at.of(kind) as usize;
-                    let all = match kind {
-                        FrameKind::Stderr => &self.stderr,
-                        _ => &self.stdout,
+                    let all = if kind == FrameKind::Stderr {
+                        &self.stderr
+                    } else {
+                        &self.stdout
                     };
                     assert!(frame[HEADER_LEN..] == all[from..from + len], "at {from}");
                     *at.of(kind) += len as u64;
