@@ -3,17 +3,21 @@
 //! Owns parsing, messages and nothing else; what happens is the orchestrator's.
 
 mod agents;
+mod cancel;
 mod capabilities;
 mod completions;
 mod describe_error;
 mod funnelcloud;
 mod interrupt;
+mod logs;
 mod man;
 mod pki;
 mod profiles;
 mod quickstart;
 mod run;
+mod runs;
 mod setup;
+mod which;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -65,6 +69,9 @@ pub struct Global {
 enum Verb {
     Quickstart(quickstart::QuickstartArgs),
     Run(Box<run::RunArgs>),
+    Logs(logs::LogsArgs),
+    Cancel(cancel::CancelArgs),
+    Runs(runs::RunsArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
     #[command(subcommand)]
@@ -119,6 +126,9 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
     match verb {
         Verb::Quickstart(args) => quickstart::quickstart(&args),
         Verb::Run(args) => run::run(&global, *args),
+        Verb::Logs(args) => logs::logs(&global, &args),
+        Verb::Cancel(args) => cancel::cancel(&global, &args),
+        Verb::Runs(args) => runs::runs(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::history::History;
+
 /// The variable that names the folder.
 pub const HOME_VARIABLE: &str = "MESOSYNC_HOME";
 
@@ -46,6 +48,12 @@ impl Home {
     #[must_use]
     pub fn addresses(&self) -> PathBuf {
         self.0.join("addresses.json")
+    }
+
+    /// Returns the note of the runs that were asked for.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History::of(&self.0)
     }
 
     /// Returns the path of the mesh's revocation list, if one was received or made.

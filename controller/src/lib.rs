@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod history;
 pub mod home;
 pub mod orchestrator;
 pub mod output;

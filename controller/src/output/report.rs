@@ -249,6 +249,20 @@ pub fn why(outcome: &Outcome) -> Option<String> {
     })
 }
 
+/// Returns how a run ended, in words.
+#[must_use]
+pub fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Finished(Exit::Code(code)) => format!("it ended with exit code {code}"),
+        Outcome::Finished(Exit::Signal(signal)) => format!("it was ended by signal {signal}"),
+        Outcome::Refused(_)
+        | Outcome::TimedOut(_)
+        | Outcome::Cancelled
+        | Outcome::NotStarted
+        | Outcome::Lost(_) => why(outcome).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ impl Counts {
     }
 
     /// Returns the count of the stream whose output travels in frames of this kind.
-    pub(crate) const fn of(&mut self, kind: FrameKind) -> &mut u64 {
+    pub(crate) fn of(&mut self, kind: FrameKind) -> &mut u64 {
         if kind == FrameKind::Stderr {
             &mut self.stderr
         } else {

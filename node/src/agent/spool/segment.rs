@@ -188,7 +188,7 @@ mod tests {
             }
             segment.write(&path).unwrap();
             let whole = fs_err::metadata(&path).unwrap().len();
-            fs_err::OpenOptions::new().write(true).open(&path).unwrap().set_len(whole - cut.min(HEADER_LEN) as u64).unwrap();
+            OpenOptions::new().write(true).open(&path).unwrap().set_len(whole - cut.min(HEADER_LEN) as u64).unwrap();
 
             let read = Segment::read(3, &path).unwrap().unwrap();
 

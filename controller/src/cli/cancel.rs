@@ -1,0 +1,113 @@
+//! `controller cancel`: ends a run, wherever it is, and says what the agents say.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use node::run::CancelError;
+use proto::{
+    id::NodeName,
+    run::{Ended, Refusal, Tree},
+};
+use tokio::task::JoinSet;
+
+use super::{
+    Global, describe_error, setup,
+    which::{Meant, Which},
+};
+use crate::{
+    config::DEFAULT_GRACE,
+    exit::{code, process_code},
+    orchestrator::EndRunError,
+    output::{self, chain, report},
+    timespan::{limit, timespan},
+};
+
+/// End a run and all its processes, and wait until its agents say that nothing is left.
+///
+/// A run that has ended is left as it is; one that never began never will.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  controller cancel 3f2a
+
+Exit codes: 0 nothing of it is left, 1 some of its processes could not be ended, 255 an agent was not
+reached or does not know.")]
+pub(super) struct CancelArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Time between asking processes to end and killing them.
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_GRACE", value_parser = timespan)]
+    grace: Option<Duration>,
+    /// How long to look for the agents.
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT", value_parser = limit)]
+    connect_timeout: Option<Duration>,
+}
+
+/// Runs the verb.
+pub(super) fn cancel(global: &Global, args: &CancelArgs) -> ExitCode {
+    let meant = match args.which.look_up(global) {
+        Ok(meant) => meant,
+        Err(error) => return process_code(describe_error::report(&error, code::USAGE)),
+    };
+    match setup::block_on(end(global, args, meant)) {
+        Ok(code) => process_code(code),
+        Err(error) => process_code(describe_error::report(&error, code::UNREACHABLE)),
+    }
+}
+
+async fn end(global: &Global, args: &CancelArgs, meant: Meant) -> anyhow::Result<u8> {
+    let context = setup::open(global)?;
+    let grace = args.grace.or(context.config.grace).unwrap_or(DEFAULT_GRACE);
+    let window = setup::window(args.connect_timeout, &context.config);
+    let orchestrator = std::sync::Arc::new(context.orchestrator);
+    let mut asked = JoinSet::new();
+    for target in meant.targets {
+        let orchestrator = std::sync::Arc::clone(&orchestrator);
+        asked.spawn(async move {
+            let ended = orchestrator.cancel(meant.run, &target, grace, window).await;
+            (target, ended)
+        });
+    }
+    let mut worst = code::OK;
+    while let Some(answer) = asked.join_next().await {
+        let (target, ended) = answer?;
+        worst = worst.max(tell(&target, ended));
+    }
+    orchestrator.shutdown().await;
+    Ok(worst)
+}
+
+fn tell(target: &NodeName, ended: Result<Ended, EndRunError>) -> u8 {
+    let (text, code) = match ended {
+        Ok(Ended {
+            tree: Tree::Unconfirmed { pids },
+            ..
+        }) => (
+            format!("NOT confirmed: processes {pids:?} could not be ended"),
+            code::FAILURE,
+        ),
+        Ok(ended) => match ended.result.outcome() {
+            Some(outcome) => (report::ended(&outcome), code::OK),
+            None => (
+                "it ended there when its caller or its agent was gone".into(),
+                code::OK,
+            ),
+        },
+        Err(EndRunError::Cancel {
+            source: CancelError::Refused(Refusal::GivenUp | Refusal::NotStartedEarlier(_)),
+            ..
+        }) => (
+            "it was never started there, and never will be".into(),
+            code::OK,
+        ),
+        Err(EndRunError::Cancel {
+            source: CancelError::Refused(refusal),
+            ..
+        }) => (refusal.to_string(), code::UNREACHABLE),
+        Err(error @ (EndRunError::Cancel { .. } | EndRunError::Unreachable(_))) => {
+            (chain(&error), code::UNREACHABLE)
+        }
+    };
+    output::say(&format!("{target}: {text}"));
+    code
+}

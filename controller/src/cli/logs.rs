@@ -1,0 +1,133 @@
+//! `controller logs`: what a run printed, as far as its agent keeps it.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use proto::{
+    id::{NodeName, RunId},
+    run::{Attached, Hold, KnownOfLost, Outcome, Progress},
+};
+
+use super::{Global, describe_error, interrupt::Interrupts, setup, which::Which};
+use crate::{
+    exit::{code, process_code},
+    orchestrator::AttachRun,
+    output::{self, Sink, Stream, View, report},
+    runner::Running,
+    timespan::limit,
+};
+
+/// Show what a run has printed so far, and whether it still goes on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  controller logs -f 3f2a
+
+An agent keeps the output of a run for a day: all of it up to 64 MiB, of more the end.
+
+Exit codes: 0 shown, 255 the agent was not reached or knows no such run.")]
+pub(super) struct LogsArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Go on until the run ends. Unlike `attach`, this never holds the run up.
+    #[arg(short, long)]
+    follow: bool,
+    /// Let remote control characters reach the terminal.
+    #[arg(long)]
+    raw: bool,
+    /// How long to look for the agent.
+    #[arg(long, value_name = "TIME", env = "MESOSYNC_CONNECT_TIMEOUT", value_parser = limit)]
+    connect_timeout: Option<Duration>,
+}
+
+/// Runs the verb.
+pub(super) fn logs(global: &Global, args: &LogsArgs) -> ExitCode {
+    let (run, target) = match args.which.look_up_one(global) {
+        Ok(meant) => meant,
+        Err(error) => return process_code(describe_error::report(&error, code::USAGE)),
+    };
+    match setup::block_on(show(global, args, run, target)) {
+        Ok(code) => process_code(code),
+        Err(error) => process_code(describe_error::report(&error, code::UNREACHABLE)),
+    }
+}
+
+async fn show(global: &Global, args: &LogsArgs, id: RunId, target: NodeName) -> anyhow::Result<u8> {
+    let context = setup::open(global)?;
+    let wish = AttachRun {
+        id,
+        target: target.clone(),
+        hold: Hold::Watch,
+        window: setup::window(args.connect_timeout, &context.config),
+    };
+    let mut running = context.orchestrator.attach(wish).await?;
+    let view = if args.raw { View::Raw } else { View::Auto };
+    let sink = Sink::spawn(view).context("start the output thread")?;
+    let mut interrupts = Interrupts::listen();
+    let is_whole = tokio::select! {
+        is_whole = print(&mut running, &sink, args.follow) => is_whole,
+        () = interrupts.next() => return Ok(code::INTERRUPTED),
+    };
+    tokio::task::spawn_blocking(move || sink.finish()).await??;
+    context.orchestrator.remember_target(&running);
+    context.orchestrator.shutdown().await;
+    Ok(conclude(&running, &target, is_whole))
+}
+
+/// Prints what there is, and with `follow` what comes; tells whether the agent answered.
+async fn print(running: &mut Running, sink: &Sink, follow: bool) -> bool {
+    let mut goal = None;
+    loop {
+        if let (Some(goal), false) = (goal, follow)
+            && has(running.known(), goal)
+        {
+            return true;
+        }
+        let (stream, bytes) = match running.next().await {
+            Some(Progress::Stdout(bytes)) => (Stream::Stdout, bytes),
+            Some(Progress::Stderr(bytes)) => (Stream::Stderr, bytes),
+            Some(Progress::Attached { attached, left_out }) => {
+                goal.get_or_insert(attached);
+                if left_out > 0 {
+                    output::say(&format!(
+                        "{}: {left_out} bytes of its output are no longer kept",
+                        running.target()
+                    ));
+                }
+                continue;
+            }
+            Some(Progress::Started(_) | Progress::Earlier(_) | Progress::Away) => continue,
+            Some(Progress::Over) | None => return goal.is_some(),
+        };
+        match sink.ready().await {
+            Ok(place) => place.write(stream, bytes),
+            Err(_) => return true,
+        }
+    }
+}
+
+const fn has(known: KnownOfLost, goal: Attached) -> bool {
+    known.stdout_bytes >= goal.stdout_to && known.stderr_bytes >= goal.stderr_to
+}
+
+fn conclude(running: &Running, target: &NodeName, answered: bool) -> u8 {
+    match running.outcome() {
+        Some(Outcome::Refused(refusal)) => {
+            output::say(&format!("{target}: {refusal}"));
+            code::UNREACHABLE
+        }
+        Some(outcome) => {
+            output::say(&format!("{target}: {}", report::ended(outcome)));
+            if answered {
+                code::OK
+            } else {
+                code::UNREACHABLE
+            }
+        }
+        None => {
+            output::say(&format!("{target}: it still goes on"));
+            code::OK
+        }
+    }
+}
