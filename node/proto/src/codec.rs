@@ -46,6 +46,7 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), EncodeError> {
         Frame::Refused(body) => put(body, out),
         Frame::Capabilities(body) => put(body, out),
         Frame::Earlier(body) => put(body, out),
+        Frame::Resize(body) => put(body, out),
         Frame::Stdin(bytes) | Frame::Stdout(bytes) | Frame::Stderr(bytes) => out.put_slice(bytes),
         Frame::StdinEnd | Frame::AskCapabilities => {}
     }
@@ -212,7 +213,8 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         | FrameKind::Refused
         | FrameKind::AskCapabilities
         | FrameKind::Capabilities
-        | FrameKind::Earlier => Err(DecodeError::Body { kind }),
+        | FrameKind::Earlier
+        | FrameKind::Resize => Err(DecodeError::Body { kind }),
     }
 }
 
@@ -228,6 +230,7 @@ fn control(kind: FrameKind, body: &[u8]) -> Result<Frame, DecodeError> {
         FrameKind::AskCapabilities => Frame::AskCapabilities,
         FrameKind::Capabilities => Frame::Capabilities(Box::new(take(kind, body)?)),
         FrameKind::Earlier => Frame::Earlier(take(kind, body)?),
+        FrameKind::Resize => Frame::Resize(take(kind, body)?),
         FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr => {
             return Err(DecodeError::Body { kind });
         }

@@ -63,11 +63,14 @@ pub enum FrameKind {
     Capabilities = 11,
     /// See [`Frame::Earlier`].
     Earlier = 12,
+    // 13 to 16: attach and probe.
+    /// See [`Frame::Resize`].
+    Resize = 17,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Hello,
         Self::Run,
         Self::Stdin,
@@ -81,6 +84,7 @@ impl FrameKind {
         Self::AskCapabilities,
         Self::Capabilities,
         Self::Earlier,
+        Self::Resize,
     ];
 
     /// Returns the kind with this number, if there is one.
@@ -101,7 +105,8 @@ impl FrameKind {
             | Self::Cancel
             | Self::Refused
             | Self::Capabilities
-            | Self::Earlier => MAX_CONTROL_LEN,
+            | Self::Earlier
+            | Self::Resize => MAX_CONTROL_LEN,
         }
     }
 
@@ -119,7 +124,8 @@ impl FrameKind {
             | Self::Refused
             | Self::AskCapabilities
             | Self::Capabilities
-            | Self::Earlier => false,
+            | Self::Earlier
+            | Self::Resize => false,
         }
     }
 }
@@ -157,6 +163,9 @@ pub enum Frame {
     Capabilities(Box<Capabilities>),
     /// Callee: this id was accepted before; what follows is the first run's result.
     Earlier(Earlier),
+    /// Caller: the terminal of the run has this size from now on. Legal only while a run's standard
+    /// input is a terminal and has not ended.
+    Resize(Resize),
 }
 
 impl Frame {
@@ -177,6 +186,7 @@ impl Frame {
             Self::AskCapabilities => FrameKind::AskCapabilities,
             Self::Capabilities(_) => FrameKind::Capabilities,
             Self::Earlier(_) => FrameKind::Earlier,
+            Self::Resize(_) => FrameKind::Resize,
         }
     }
 }
@@ -202,4 +212,13 @@ pub struct Cancel {
     pub run: RunId,
     /// Time between asking the processes to end and killing them, in milliseconds.
     pub grace_ms: u32,
+}
+
+/// The size of a terminal, in characters. Zero is a size that nobody knows, and is passed on as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
 }

@@ -47,6 +47,7 @@ fn samples() -> Vec<Sample<Frame>> {
         Frame::AskCapabilities => [(Frame::AskCapabilities, "0a 00000000")];
         Frame::Capabilities(_) => control::capabilities();
         Frame::Earlier(_) => control::earlier();
+        Frame::Resize(_) => control::resize();
     })
 }
 
