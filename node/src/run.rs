@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::{
     codec::{EncodeError, HEADER_LEN, header},
-    frame::{Cancel, Frame, FrameKind},
+    frame::{Cancel, Frame, FrameKind, Resize},
     id::RunId,
     run::{CallerRun, CallerViolation, Ended, Outcome, Progress, Refusal, RunRequest, StdinMode},
 };
@@ -78,7 +78,7 @@ impl Run {
             Err(SendFrameError::Stream { .. }) => {}
         }
         let send = match request.stdin {
-            StdinMode::Piped => Some(send),
+            StdinMode::Piped | StdinMode::Terminal { .. } => Some(send),
             StdinMode::Closed => {
                 // Fails only if the stream is closed, which reading shows.
                 drop(send.finish());
@@ -172,7 +172,19 @@ impl StdinSender {
         Ok(())
     }
 
-    /// Says that standard input is complete.
+    /// Says that the process's terminal has another size. In its turn: a process that does not read
+    /// what was sent before may hear of it late.
+    ///
+    /// # Errors
+    /// Nobody takes it any more.
+    pub async fn resize(&mut self, size: Resize) -> Result<(), StdinClosed> {
+        let frame = Frame::Resize(size);
+        send_frame(&mut self.send, &frame)
+            .await
+            .map_err(|_| StdinClosed)
+    }
+
+    /// Says that standard input is complete; a terminal is hung up.
     pub async fn finish(mut self) {
         // If nobody listens, nobody needs to know.
         drop(send_frame(&mut self.send, &Frame::StdinEnd).await);

@@ -111,6 +111,7 @@ pub(super) async fn conduct(
         frames,
         state: CalleeRun::asked(request),
         stdin: process.stdin.take(),
+        terminal: process.terminal.clone(),
     };
     let activity = Activity::new();
     let (until, until_seen) = watch::channel(Until::End);

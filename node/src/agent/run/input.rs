@@ -5,10 +5,16 @@
 
 use std::convert::Infallible;
 
-use proto::run::{CalleeRun, CalleeViolation, Input as Heard};
+use proto::{
+    frame::Resize,
+    run::{CalleeRun, CalleeViolation, Input as Heard},
+};
 use tokio::{io::AsyncWriteExt, net::unix::pipe::Sender};
 
-use crate::link::{FrameReader, ReadFrameError};
+use crate::{
+    agent::process::{Terminal, TerminalSize},
+    link::{FrameReader, ReadFrameError},
+};
 
 /// The standard input of one run.
 #[derive(Debug)]
@@ -16,6 +22,7 @@ pub(super) struct Input {
     pub(super) frames: FrameReader,
     pub(super) state: CalleeRun,
     pub(super) stdin: Option<Sender>,
+    pub(super) terminal: Option<Terminal>,
 }
 
 /// What a controller may not send.
@@ -43,7 +50,13 @@ impl Input {
                             self.stdin = None;
                         }
                     }
-                    Heard::StdinEnd => self.stdin = None,
+                    Heard::StdinEnd => {
+                        self.stdin = None;
+                        if let Some(terminal) = &self.terminal {
+                            terminal.hang_up();
+                        }
+                    }
+                    Heard::Resize(size) => self.resize(size),
                 },
                 // Gone without the word that the input is complete: the process must not take what
                 // came for the whole. The link's own end is seen elsewhere.
@@ -54,6 +67,15 @@ impl Input {
                     return Err(InputError::Decode(error));
                 }
             }
+        }
+    }
+
+    fn resize(&self, Resize { columns, rows }: Resize) {
+        let Some(terminal) = &self.terminal else {
+            return;
+        };
+        if let Err(error) = terminal.resize(TerminalSize { columns, rows }) {
+            tracing::warn!(%error, "a terminal keeps its size");
         }
     }
 }
