@@ -14,6 +14,8 @@ mod profiles;
 mod quickstart;
 mod run;
 mod setup;
+#[cfg(unix)]
+mod shell;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -65,6 +67,8 @@ pub struct Global {
 enum Verb {
     Quickstart(quickstart::QuickstartArgs),
     Run(Box<run::RunArgs>),
+    #[cfg(unix)]
+    Shell(shell::ShellArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
     #[command(subcommand)]
@@ -119,6 +123,8 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
     match verb {
         Verb::Quickstart(args) => quickstart::quickstart(&args),
         Verb::Run(args) => run::run(&global, *args),
+        #[cfg(unix)]
+        Verb::Shell(args) => shell::shell(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),
