@@ -1,19 +1,12 @@
 //! `controller shell`: a person at a terminal here and a program on a terminal there.
 #![cfg(target_os = "linux")]
 
-use proto::{
-    frame::{Frame, Resize},
-    run::{Exit, RunRequest, StdinMode, What, Wire as Result},
-    text::Text,
-};
-use rustix::process::Signal;
-use scenarios::{
-    Lab, Modes, PATIENCE, Seat, eventually,
-    peer::{Peer, Wire, fresh_id},
-    procfs::processes_with,
-};
+mod wire; // what a peer says of a terminal, honest or not
 
-use crate::props::{Mark, TARGET, request};
+use rustix::process::{Pid, Signal, kill_process};
+use scenarios::{Lab, Modes, PATIENCE, Seat, eventually, peer::fresh_id, procfs::processes_with};
+
+use crate::props::TARGET;
 
 const PLAIN_SHELL: [&str; 2] = ["--shell", "sh"];
 
@@ -294,6 +287,22 @@ fn a_shell_whose_agent_stops_gives_the_terminal_back_and_says_why() {
 }
 
 #[test]
+fn what_a_shell_leaves_in_the_background_lives_on_when_it_exits() {
+    let lab = Lab::loopback();
+    let mut sitting = Sitting::begin_shell(&lab);
+
+    sitting.seat.type_in("sleep 1000 &\rexit\r");
+
+    assert_eq!(sitting.seat.wait_exit(), Some(0));
+    let left = sitting.processes();
+    for pid in &left {
+        let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    assert_eq!(left.len(), 1);
+}
+
+#[test]
 fn a_program_that_is_not_there_is_not_found_and_the_terminal_is_as_it_was() {
     let lab = Lab::loopback();
     let mut sitting = Sitting::begin(&lab, ["--", "no-such-program"]);
@@ -352,156 +361,4 @@ fn a_terminal_with_a_name_that_is_none_is_refused() {
         seat.wait_for("TERM");
         assert_eq!(seat.modes(), before);
     }
-}
-
-#[test]
-fn the_end_of_a_terminals_input_hangs_it_up() {
-    let mut lab = Lab::loopback();
-    let (_peer, mut wire, mark) = ask(
-        &mut lab,
-        "trap 'echo gone; exit 9' HUP; echo ready; while :; do sleep 0.01; done",
-    );
-    wait_for(&mut wire, "ready\r\n");
-
-    wire.send_frame(&Frame::StdinEnd).unwrap();
-
-    let (shown, ended) = rest(&mut wire);
-    assert!(shown.ends_with("gone\r\n"), "{shown}");
-    assert_eq!(ended, Result::Finished(Exit::Code(9)));
-    mark.wait_until_nothing_is_left("a terminal that was hung up");
-}
-
-#[test]
-fn a_terminal_may_have_any_size_at_any_time() {
-    let mut lab = Lab::loopback();
-    let (_peer, mut wire, _mark) = ask(&mut lab, "read _; stty size");
-
-    for (columns, rows) in [(0, 0), (u16::MAX, u16::MAX), (132, 43)] {
-        wire.send_frame(&Frame::Resize(Resize { columns, rows }))
-            .unwrap();
-    }
-    wire.send_frame(&Frame::Stdin("\n".into())).unwrap();
-
-    let (shown, ended) = rest(&mut wire);
-    assert_eq!(ended, Result::Finished(Exit::Code(0)));
-    assert!(shown.ends_with("43 132\r\n"), "{shown}");
-}
-
-#[test]
-fn a_size_for_what_is_no_terminal_closes_the_link() {
-    let mut lab = Lab::loopback();
-    let size = Frame::Resize(Resize {
-        columns: 80,
-        rows: 24,
-    });
-    let cases = [
-        (StdinMode::Closed, vec![size.clone()]),
-        (StdinMode::Piped, vec![size.clone()]),
-        (terminal("xterm"), vec![Frame::StdinEnd, size]),
-    ];
-
-    for (stdin, frames) in cases {
-        let request = RunRequest {
-            stdin,
-            ..request(&lab, &["sh", "-c", "trap '' HUP; sleep 1000; sleep 1000"])
-        };
-        let mark = Mark::of(request.id);
-        let peer = peer(&mut lab);
-        let mut wire = peer.ask(&Frame::Run(Box::new(request)));
-        assert!(matches!(wire.next().unwrap(), Some(Frame::Started(_))));
-        for frame in &frames {
-            wire.send_frame(frame).unwrap();
-        }
-
-        let _ = peer.wait_closed();
-
-        mark.wait_until_nothing_is_left("a run whose caller broke the protocol");
-    }
-}
-
-#[test]
-fn a_request_for_a_shell_that_no_terminal_has_is_refused() {
-    let mut lab = Lab::loopback();
-    let login = What::LoginShell { shell: None };
-    let cases = [
-        (
-            StdinMode::Piped,
-            login.clone(),
-            "a login shell needs a terminal",
-        ),
-        (terminal("../x"), login, "TERM"),
-    ];
-
-    for (stdin, what, why) in cases {
-        let request = RunRequest {
-            stdin,
-            what,
-            ..request(&lab, &["true"])
-        };
-        let peer = peer(&mut lab);
-        let mut wire = peer.ask(&Frame::Run(Box::new(request)));
-
-        match wire.next().unwrap() {
-            Some(Frame::Refused(refusal)) => {
-                assert!(refusal.to_string().contains(why), "{refusal}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn peer(lab: &mut Lab) -> Peer {
-    let identity = lab
-        .mesh()
-        .issue_controller(&format!("c{}", &fresh_id().to_string()[..8]));
-    Peer::honest(lab.agent(0).address(), &identity)
-}
-
-/// Asks for a script on a terminal.
-fn ask(lab: &mut Lab, script: &str) -> (Peer, Wire, Mark) {
-    let request = RunRequest {
-        stdin: terminal("xterm"),
-        ..request(lab, &["sh", "-c", script])
-    };
-    let mark = Mark::of(request.id);
-    let peer = peer(lab);
-    let wire = peer.ask(&Frame::Run(Box::new(request)));
-    (peer, wire, mark)
-}
-
-fn terminal(term: &str) -> StdinMode {
-    StdinMode::Terminal {
-        columns: 80,
-        rows: 24,
-        term: Text::cut(term),
-    }
-}
-
-#[track_caller]
-fn wait_for(wire: &mut Wire, text: &str) {
-    let mut shown = String::new();
-    while !shown.contains(text) {
-        match wire.next().unwrap() {
-            Some(Frame::Stdout(bytes)) => shown.push_str(&String::from_utf8_lossy(&bytes)),
-            Some(Frame::Started(_)) => {}
-            other => panic!("{other:?} after {shown:?}"),
-        }
-    }
-}
-
-/// Returns what is shown from now on, and the end.
-#[track_caller]
-fn rest(wire: &mut Wire) -> (String, Result) {
-    let mut shown = String::new();
-    let mut end = None;
-    for frame in wire.rest().unwrap() {
-        if let Frame::Stdout(bytes) = &frame {
-            shown.push_str(&String::from_utf8_lossy(bytes));
-        } else if let Frame::Ended(ended) = &frame {
-            end = Some(ended.result);
-        } else {
-            assert!(matches!(frame, Frame::Started(_)), "{frame:?}");
-        }
-    }
-    (shown, end.unwrap())
 }
