@@ -20,7 +20,9 @@ use std::{
 
 use rustix::{
     process::{Pid, Signal, kill_process},
-    termios::{OptionalActions, Termios, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
+    termios::{
+        Action, OptionalActions, Termios, Winsize, tcflow, tcgetattr, tcsetattr, tcsetwinsize,
+    },
 };
 
 use crate::{PATIENCE, terminal::pair};
@@ -214,6 +216,17 @@ impl Seat {
         match &self.theirs {
             Some(theirs) => theirs,
             None => panic!("the terminal was hung up"),
+        }
+    }
+
+    /// Stops the terminal: it shows nothing more, and who writes to it waits.
+    ///
+    /// # Panics
+    /// When the terminal was hung up.
+    #[track_caller]
+    pub fn freeze(&self) {
+        if let Err(error) = tcflow(self.theirs(), Action::OOff) {
+            panic!("the terminal cannot be stopped: {error}");
         }
     }
 

@@ -53,6 +53,9 @@ use crate::{
 /// How long a shell goes on without its link: a train's tunnel, and the walk to the next office.
 const ORPHAN_MS: u64 = 10 * 60 * 1000;
 
+/// How long the last words may take: a terminal that works shows them at once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The kind of a terminal that does not say what it is.
 const PLAIN: &str = "dumb";
 
@@ -128,7 +131,8 @@ fn wish(args: &ShellArgs) -> anyhow::Result<StartRun> {
         let words: Vec<Word> = args.words.iter().map(|text| word(text)).collect();
         Command::Argv(Argv::try_from(words)?)
     };
-    let Resize { columns, rows } = raw::size()?;
+    let Resize { columns, rows } =
+        raw::size(io::stdin()).context("ask the terminal for its size")?;
     Ok(StartRun {
         id: random_id()?,
         target: args.target.clone(),
@@ -168,7 +172,7 @@ async fn whole(global: &Global, args: &ShellArgs, mut start: StartRun) -> anyhow
     start.limits.grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
     start.window = setup::window(args.connect_timeout, &context.config);
     let sink = Sink::spawn(View::Raw).context("start the output thread")?;
-    let modes = Modes::read().context("read the terminal's modes")?;
+    let modes = Modes::of(io::stdin()).context("read the terminal's modes")?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let started = tokio::select! {
         started = context.orchestrator.start(start) => started,
@@ -192,18 +196,19 @@ async fn whole(global: &Global, args: &ShellArgs, mut start: StartRun) -> anyhow
     }
     context.orchestrator.remember_target(&running);
     context.orchestrator.shutdown().await;
-    Ok(conclude(&running, &args.target, left))
+    Ok(conclude(&running, &args.target, left).await)
 }
 
 /// Says what the exit code alone does not, and returns it.
-fn conclude(running: &Running, target: &NodeName, left: Left) -> u8 {
+async fn conclude(running: &Running, target: &NodeName, left: Left) -> u8 {
     let failed = match left {
         Left::Over => None,
         Left::Early => {
-            output::say(&format!(
-                "{target}: left without confirmation; run {} may still be ending there",
-                running.id()
-            ));
+            let id = running.id();
+            say_if_heard(format!(
+                "{target}: left without confirmation; run {id} may still be ending there"
+            ))
+            .await;
             return code::INTERRUPTED;
         }
         Left::OutputFailed(error) => {
@@ -222,4 +227,11 @@ fn conclude(running: &Running, target: &NodeName, left: Left) -> u8 {
         output::say(&text);
     }
     failed.unwrap_or(code)
+}
+
+/// Says something to a terminal that may be the reason for leaving: one that shows nothing must not keep
+/// this process.
+async fn say_if_heard(text: String) {
+    let said = tokio::task::spawn_blocking(move || output::say(&text));
+    drop(tokio::time::timeout(LAST_WORDS, said).await);
 }

@@ -104,7 +104,7 @@ fn the_other_terminal_has_the_size_of_this_one_and_follows_it() {
     let mut sitting = Sitting::begin_shell(&lab);
 
     sitting.seat.type_in("stty size\r");
-    sitting.seat.wait_for("\r\n37 101\r\n");
+    sitting.seat.wait_for("37 101\r\n");
     sitting.seat.type_in("trap 'stty size' WINCH; echo se''t\r");
     sitting.seat.wait_for("set\r\n");
     sitting.seat.resize(132, 43);
@@ -208,8 +208,8 @@ fn the_escape_explains_itself_and_a_doubled_one_is_passed_on() {
     sitting
         .seat
         .wait_for("\r\n[mesosync: after a newline: ~. leaves");
-    sitting.seat.type_in("echo a~.\r");
-    sitting.seat.wait_for("\r\na~.\r\n");
+    sitting.seat.type_in("echo a''b~.\r");
+    sitting.seat.wait_for("ab~.\r\n");
     sitting.seat.type_in("~~.\r");
     sitting.seat.wait_for("not found");
     sitting.seat.type_in("exit 5\r");
@@ -256,6 +256,21 @@ fn a_closed_window_ends_the_shell() {
 
     let _ = sitting.seat.wait_exit();
     assert_eq!(sitting.processes(), [0; 0]);
+}
+
+#[test]
+fn a_terminal_that_shows_nothing_does_not_keep_the_shell() {
+    let lab = Lab::loopback();
+    let mut sitting = Sitting::begin(&lab, ["--", "yes"]);
+    sitting.seat.wait_for("y\r\n");
+
+    sitting.seat.freeze();
+    sitting.seat.signal(Signal::TERM);
+    eventually(PATIENCE, || sitting.processes().is_empty());
+    sitting.seat.signal(Signal::TERM);
+
+    assert_eq!(sitting.seat.wait_exit(), Some(130));
+    sitting.assert_nothing_left();
 }
 
 #[test]

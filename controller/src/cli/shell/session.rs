@@ -3,7 +3,7 @@
 //! **Invariant:** nothing here waits for the terminal or for the agent alone: the wish to leave is always
 //! heard, by a signal at least.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use node::{
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cli::run::backlog::Backlog,
-    output::{self, Sink, Stream, WriteError, chain},
+    output::{Sink, Stream, WriteError, chain, terminal::OURS},
     runner::Running,
 };
 
@@ -165,14 +165,12 @@ impl<'a> Session<'a> {
                 }
                 () = self.backlog.stall() => self.backlog.read_on(),
             }
-            if leave && !self.over {
-                if self.raw.is_none() {
-                    return End::Early;
+            if leave {
+                match self.leave() {
+                    Leaving::Now if self.over => {}
+                    Leaving::Now => cancelling.set(Some(canceller.cancel(grace))),
+                    Leaving::Already => return End::Early,
                 }
-                self.leave();
-                cancelling.set(Some(canceller.cancel(grace)));
-            } else if leave && self.raw.take().is_none() {
-                return End::Early;
             }
             self.keep_pace(cancelling.is_some());
         }
@@ -180,12 +178,17 @@ impl<'a> Session<'a> {
     }
 
     /// Gives the terminal back, so that a second wish to leave is a common Ctrl-C.
-    fn leave(&mut self) {
-        self.raw = None;
-        output::say(&format!(
-            "{}: ending what runs there; Ctrl-C leaves at once",
-            self.running.target()
-        ));
+    fn leave(&mut self) -> Leaving {
+        if self.raw.take().is_none() {
+            return Leaving::Already;
+        }
+        if !self.over {
+            let target = self.running.target();
+            self.say(&format!(
+                "{target}: ending what runs there; Ctrl-C leaves at once"
+            ));
+        }
+        Leaving::Now
     }
 
     /// Takes what was typed, and tells whether it says to leave.
@@ -223,7 +226,7 @@ impl<'a> Session<'a> {
     }
 
     fn resized(&mut self) {
-        let Ok(size) = raw::size() else {
+        let Ok(size) = raw::size(io::stdin()) else {
             return; // the terminal is gone, which is heard elsewhere
         };
         // Of the sizes that wait, the last one counts.
@@ -257,12 +260,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says something of this program's own in the midst of the other side's output, in its order, on a
-    /// line of its own. It is where the loss of the link and its return are to be told.
+    /// Says something of this program's own while the other side has the terminal. It is where the loss
+    /// of the link and its return are to be told.
     fn notice(&mut self, text: &str) {
+        self.show_line(&format!("[mesosync: {text}]"));
+    }
+
+    /// Says something when the terminal is this side's again.
+    fn say(&mut self, text: &str) {
+        self.show_line(&format!("{OURS} {text}"));
+    }
+
+    /// Shows a line behind the output so far, and never waits for a terminal that shows nothing.
+    fn show_line(&mut self, line: &str) {
         // In raw mode a line feed alone does not go back to the first column.
-        let line = format!("\r\n[mesosync: {text}]\r\n");
-        self.show(Stream::Stderr, line.into());
+        self.show(Stream::Stderr, format!("\r\n{line}\r\n").into());
     }
 
     fn acknowledged(&mut self, acknowledged: Result<Ended, CancelError>) {
@@ -270,11 +282,13 @@ impl<'a> Session<'a> {
             Ok(ended) => self.running.acknowledged(ended),
             // It ended by itself meanwhile.
             Err(CancelError::Refused(_)) => {}
-            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => output::say(&format!(
-                "{}: the end is not confirmed: {}",
-                self.running.target(),
-                chain(&error)
-            )),
+            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => {
+                let target = self.running.target();
+                self.say(&format!(
+                    "{target}: the end is not confirmed: {}",
+                    chain(&error)
+                ));
+            }
         }
     }
 
@@ -287,6 +301,15 @@ impl<'a> Session<'a> {
             self.running.set_pace(wanted);
         }
     }
+}
+
+/// What a wish to leave means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// The first: what runs there is ended.
+    Now,
+    /// The second: nothing more is waited for.
+    Already,
 }
 
 /// How hearing the run ended.
