@@ -92,7 +92,6 @@ impl Seat {
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()
-            .env("TERM", "xterm-256color")
             .stdin(stream())
             .stdout(stream())
             .stderr(stream());

@@ -203,6 +203,7 @@ async fn whole(global: &Global, args: &ShellArgs, mut start: StartRun) -> anyhow
 async fn conclude(running: &Running, target: &NodeName, left: Left) -> u8 {
     let failed = match left {
         Left::Over => None,
+        Left::Early if running.ended().is_some() => return code::INTERRUPTED,
         Left::Early => {
             let id = running.id();
             say_if_heard(format!(

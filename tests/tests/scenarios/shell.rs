@@ -28,7 +28,7 @@ impl Sitting {
         // A shell writes no history, which would be the developer's.
         let set = format!("{SEAT}={mark}");
         let mut command = lab.controller(["shell", "-t", TARGET, "-e", &set, "-e", "HISTFILE="]);
-        command.args(words);
+        command.env("TERM", "xterm-256color").args(words);
         let (seat, before) = Seat::take_at_rest(&command, 101, 37);
         Self { seat, before, mark }
     }
@@ -375,5 +375,22 @@ fn a_terminal_with_a_name_that_is_none_is_refused() {
         assert_eq!(seat.wait_exit(), Some(64), "{term}");
         seat.wait_for("TERM");
         assert_eq!(seat.modes(), before);
+    }
+}
+
+#[test]
+fn a_terminal_without_a_name_is_a_plain_one_and_another_name_may_be_set() {
+    let lab = Lab::loopback();
+    let script = "echo \"<$TERM>\"";
+    let cases: [(&[&str], &str); 2] = [(&[], "<dumb>"), (&["-e", "TERM=vt100"], "<vt100>")];
+
+    for (options, said) in cases {
+        let mut command = lab.controller(["shell", "-t", TARGET]);
+        command.args(options);
+        command.args(["--", "sh", "-c", script]);
+        let mut seat = Seat::take(&command, 80, 24);
+
+        seat.wait_for(said);
+        assert_eq!(seat.wait_exit(), Some(0));
     }
 }

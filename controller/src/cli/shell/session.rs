@@ -124,11 +124,12 @@ impl<'a> Session<'a> {
         let mut cancelling = pin!(None);
         let mut keys = keyboard::read().ok();
         while !self.over || !self.backlog.is_empty() {
-            let mut leave = false;
+            let mut wish = None;
             tokio::select! {
                 biased; // output may always be ready, and the rest must be heard
                 told = self.signals.next() => match told {
-                    Told::Leave => leave = true,
+                    Told::Leave => wish = Some(Wish::Said),
+                    Told::HungUp => wish = Some(Wish::Implied),
                     Told::Resized => self.resized(),
                     Told::Resumed => self.resumed(),
                 },
@@ -137,10 +138,10 @@ impl<'a> Session<'a> {
                     self.acknowledged(acknowledged);
                 }
                 piece = next_piece(&mut keys), if self.takes_keys() => match piece {
-                    Some(piece) => leave = self.typed(&piece),
+                    Some(piece) => wish = self.typed(&piece),
                     None => {
                         keys = None;
-                        leave = true;
+                        wish = Some(Wish::Implied);
                     }
                 },
                 place = queue.reserve(), if !self.out.is_empty() => match place {
@@ -156,8 +157,8 @@ impl<'a> Session<'a> {
                     },
                     Err(_) => {
                         self.backlog.clear();
-                        leave = !self.closed;
                         self.closed = true;
+                        wish = Some(Wish::Implied);
                     }
                 },
                 progress = self.running.next(), if !self.over && self.backlog.takes_more() => {
@@ -165,12 +166,10 @@ impl<'a> Session<'a> {
                 }
                 () = self.backlog.stall() => self.backlog.read_on(),
             }
-            if leave {
-                match self.leave() {
-                    Leaving::Now if self.over => {}
-                    Leaving::Now => cancelling.set(Some(canceller.cancel(grace))),
-                    Leaving::Already => return End::Early,
-                }
+            match wish.map(|wish| self.leave(wish)) {
+                Some(Leaving::Now) if !self.over => cancelling.set(Some(canceller.cancel(grace))),
+                Some(Leaving::AtOnce) => return End::Early,
+                Some(Leaving::Now | Leaving::Already) | None => {}
             }
             self.keep_pace(cancelling.is_some());
         }
@@ -178,9 +177,12 @@ impl<'a> Session<'a> {
     }
 
     /// Gives the terminal back, so that a second wish to leave is a common Ctrl-C.
-    fn leave(&mut self) -> Leaving {
+    fn leave(&mut self, wish: Wish) -> Leaving {
         if self.raw.take().is_none() {
-            return Leaving::Already;
+            return match wish {
+                Wish::Said => Leaving::AtOnce,
+                Wish::Implied => Leaving::Already,
+            };
         }
         if !self.over {
             let target = self.running.target();
@@ -192,8 +194,8 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what was typed, and tells whether it says to leave.
-    fn typed(&mut self, piece: &[u8]) -> bool {
-        let mut leave = false;
+    fn typed(&mut self, piece: &[u8]) -> Option<Wish> {
+        let mut wish = None;
         for typed in self.escapes.push(piece) {
             match typed {
                 Typed::Bytes(bytes) => {
@@ -201,10 +203,10 @@ impl<'a> Session<'a> {
                     self.out.push_back(ToRun::Bytes(bytes));
                 }
                 Typed::Help => self.notice(HELP),
-                Typed::Leave => leave = true,
+                Typed::Leave => wish = Some(Wish::Said),
             }
         }
-        leave
+        wish
     }
 
     /// Whether keys are for the run: not any more when the terminal was given back.
@@ -308,8 +310,20 @@ impl<'a> Session<'a> {
 enum Leaving {
     /// The first: what runs there is ended.
     Now,
-    /// The second: nothing more is waited for.
+    /// The same once more, which changes nothing.
     Already,
+    /// The second: nothing more is waited for.
+    AtOnce,
+}
+
+/// Where a wish to leave comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Somebody says so, and may say so twice.
+    Said,
+    /// The terminal is gone, which shows in several ways: a signal, the end of what is typed, output
+    /// that cannot be written.
+    Implied,
 }
 
 /// How hearing the run ended.

@@ -7,7 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals of a session. Ctrl-C is none of them: in raw mode it is a byte.
 pub(super) struct Signals {
-    leave: [Signal; 4],
+    leave: [Signal; 3],
+    hang_up: Signal,
     resize: Signal,
     resume: Signal,
 }
@@ -15,8 +16,10 @@ pub(super) struct Signals {
 /// What a signal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
-    /// To leave: somebody ends this process, or its terminal is gone.
+    /// To leave: somebody ends this process.
     Leave,
+    /// That its terminal is gone.
+    HungUp,
     /// The terminal has another size.
     Resized,
     /// This process goes on after a stop.
@@ -31,11 +34,11 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             leave: [
-                signal(SignalKind::hangup())?,
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::quit())?,
                 signal(SignalKind::terminate())?,
             ],
+            hang_up: signal(SignalKind::hangup())?,
             resize: signal(SignalKind::window_change())?,
             resume: signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?,
         })
@@ -43,7 +46,7 @@ impl Signals {
 
     /// Returns when this process is told to leave.
     pub(super) async fn leave(&mut self) {
-        while self.next().await != Told::Leave {}
+        while !matches!(self.next().await, Told::Leave | Told::HungUp) {}
     }
 
     /// Returns what is told next.
@@ -51,12 +54,12 @@ impl Signals {
     /// # Cancel safety
     /// No signal is lost when this is dropped.
     pub(super) async fn next(&mut self) -> Told {
-        let [hangup, interrupt, quit, terminate] = &mut self.leave;
+        let [interrupt, quit, terminate] = &mut self.leave;
         tokio::select! {
-            _ = hangup.recv() => Told::Leave,
             _ = interrupt.recv() => Told::Leave,
             _ = quit.recv() => Told::Leave,
             _ = terminate.recv() => Told::Leave,
+            _ = self.hang_up.recv() => Told::HungUp,
             _ = self.resize.recv() => Told::Resized,
             _ = self.resume.recv() => Told::Resumed,
         }
