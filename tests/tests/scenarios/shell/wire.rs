@@ -61,12 +61,19 @@ fn a_size_for_what_is_no_terminal_closes_the_link() {
     for (stdin, frames) in cases {
         let request = RunRequest {
             stdin,
-            ..request(&lab, &["sh", "-c", "trap '' HUP; sleep 1000; sleep 1000"])
+            ..request(
+                &lab,
+                &[
+                    "sh",
+                    "-c",
+                    "trap '' HUP; echo ready; sleep 1000; sleep 1000",
+                ],
+            )
         };
         let mark = Mark::of(request.id);
         let peer = peer(&mut lab);
         let mut wire = peer.ask(&Frame::Run(Box::new(request)));
-        assert!(matches!(wire.next().unwrap(), Some(Frame::Started(_))));
+        wait_for(&mut wire, "ready");
         for frame in &frames {
             wire.send_frame(frame).unwrap();
         }
