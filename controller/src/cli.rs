@@ -17,6 +17,8 @@ mod quickstart;
 mod run;
 mod runs;
 mod setup;
+#[cfg(unix)]
+mod shell;
 mod which;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -72,6 +74,8 @@ enum Verb {
     Logs(logs::LogsArgs),
     Cancel(cancel::CancelArgs),
     Runs(runs::RunsArgs),
+    #[cfg(unix)]
+    Shell(shell::ShellArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
     #[command(subcommand)]
@@ -129,6 +133,8 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
         Verb::Logs(args) => logs::logs(&global, &args),
         Verb::Cancel(args) => cancel::cancel(&global, &args),
         Verb::Runs(args) => runs::runs(&global, &args),
+        #[cfg(unix)]
+        Verb::Shell(args) => shell::shell(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),

@@ -1,7 +1,8 @@
 //! What a person or a program sees: standard output for results, standard error for the rest.
 //!
 //! Owns the only writes to both. **Invariant:** bytes from an agent reach a terminal only through
-//! [`terminal::Neutraliser`], and an error's text only escaped, since it may quote a peer.
+//! [`terminal::Neutraliser`], unless somebody asked for them as they are (`run --raw`, `shell`), and an
+//! error's text only escaped, since it may quote a peer.
 
 mod characters;
 pub mod events;

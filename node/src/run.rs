@@ -100,7 +100,7 @@ impl Run {
         );
         run.frames = Some(frames);
         match request.stdin {
-            StdinMode::Piped => {
+            StdinMode::Piped | StdinMode::Terminal { .. } => {
                 let (sender, feed) = Feed::open(send);
                 run.stdin = Some(sender);
                 run.feed = Some(feed);

@@ -23,6 +23,8 @@ mod process;
 #[cfg(target_os = "linux")]
 pub mod procfs;
 pub mod proxy;
+#[cfg(target_os = "linux")]
+mod seat;
 #[cfg(unix)]
 mod terminal;
 
@@ -35,6 +37,8 @@ pub use lan::{Counters, Host, Lan};
 pub use mesh::Mesh;
 pub use place::Place;
 pub use process::{Finished, Process, Stdin, Stdout};
+#[cfg(target_os = "linux")]
+pub use seat::{Modes, Seat};
 #[cfg(unix)]
 pub use terminal::{Screen, Terminal};
 

@@ -80,7 +80,8 @@ impl Terminal {
     }
 }
 
-fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+/// Opens a terminal whose output passes unchanged, and returns our side and the program's.
+pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;

@@ -1,9 +1,9 @@
 //! `controller run`: the main job. Words to a wish; then the run is driven and shown.
 
-mod backlog;
+pub(super) mod backlog;
 pub(super) mod drive;
 mod stdin;
-mod words;
+pub(super) mod words;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -292,7 +292,8 @@ impl Asked {
     }
 }
 
-fn explain(running: &Running, target: &NodeName, outcome: &Outcome) -> String {
+/// Says how a run ended that did not simply finish.
+pub(super) fn explain(running: &Running, target: &NodeName, outcome: &Outcome) -> String {
     let mut text = format!("{target}: {}", report::why(outcome).unwrap_or_default());
     if let (Some(broken), Outcome::Lost(_)) = (running.broken(), outcome) {
         text = format!("{text}: {} (run {})", chain(broken), running.id());

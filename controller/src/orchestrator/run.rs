@@ -33,6 +33,8 @@ pub enum Command {
     Argv(Argv),
     /// A script for a shell.
     Script(Script),
+    /// An interactive shell, which needs a terminal; the account's own if absent.
+    LoginShell(Option<Shell>),
 }
 
 /// A script, and for which shell it is.
@@ -209,6 +211,7 @@ impl Orchestrator {
     async fn request(&self, wish: StartRun, found: &Found) -> Result<RunRequest, RunError> {
         let what = match wish.command {
             Command::Argv(argv) => What::Argv(argv),
+            Command::LoginShell(shell) => What::LoginShell { shell },
             Command::Script(Script {
                 shell: Some(shell),
                 text,

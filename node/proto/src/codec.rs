@@ -48,6 +48,7 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), EncodeError> {
         Frame::Earlier(body) => put(body, out),
         Frame::Attach(body) => put(body, out),
         Frame::Attached(body) => put(body, out),
+        Frame::Resize(body) => put(body, out),
         Frame::Stdin(bytes) | Frame::Stdout(bytes) | Frame::Stderr(bytes) => out.put_slice(bytes),
         Frame::StdinEnd | Frame::AskCapabilities | Frame::Probe => {}
     }
@@ -217,7 +218,8 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         | FrameKind::Earlier
         | FrameKind::Attach
         | FrameKind::Attached
-        | FrameKind::Probe => Err(DecodeError::Body { kind }),
+        | FrameKind::Probe
+        | FrameKind::Resize => Err(DecodeError::Body { kind }),
     }
 }
 
@@ -236,6 +238,7 @@ fn control(kind: FrameKind, body: &[u8]) -> Result<Frame, DecodeError> {
         FrameKind::Attach => Frame::Attach(take(kind, body)?),
         FrameKind::Attached => Frame::Attached(take(kind, body)?),
         FrameKind::Probe => Frame::Probe,
+        FrameKind::Resize => Frame::Resize(take(kind, body)?),
         FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr => {
             return Err(DecodeError::Body { kind });
         }

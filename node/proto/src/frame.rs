@@ -69,11 +69,14 @@ pub enum FrameKind {
     Attached = 14,
     /// See [`Frame::Probe`].
     Probe = 15,
+    // 16 is free.
+    /// See [`Frame::Resize`].
+    Resize = 17,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::Run,
         Self::Stdin,
@@ -90,6 +93,7 @@ impl FrameKind {
         Self::Attach,
         Self::Attached,
         Self::Probe,
+        Self::Resize,
     ];
 
     /// Returns the kind with this number, if there is one.
@@ -112,7 +116,8 @@ impl FrameKind {
             | Self::Capabilities
             | Self::Earlier
             | Self::Attach
-            | Self::Attached => MAX_CONTROL_LEN,
+            | Self::Attached
+            | Self::Resize => MAX_CONTROL_LEN,
         }
     }
 
@@ -133,7 +138,8 @@ impl FrameKind {
             | Self::Earlier
             | Self::Attach
             | Self::Attached
-            | Self::Probe => false,
+            | Self::Probe
+            | Self::Resize => false,
         }
     }
 }
@@ -180,6 +186,9 @@ pub enum Frame {
     Attached(Attached),
     /// Caller, first on a stream of its own: are you there? Answered by [`Frame::Hello`].
     Probe,
+    /// Caller: the terminal of the run has this size from now on. Legal only while a run's standard
+    /// input is a terminal and has not ended.
+    Resize(Resize),
 }
 
 impl Frame {
@@ -203,6 +212,7 @@ impl Frame {
             Self::Attach(_) => FrameKind::Attach,
             Self::Attached(_) => FrameKind::Attached,
             Self::Probe => FrameKind::Probe,
+            Self::Resize(_) => FrameKind::Resize,
         }
     }
 }
@@ -228,4 +238,13 @@ pub struct Cancel {
     pub run: RunId,
     /// Time between asking the processes to end and killing them, in milliseconds.
     pub grace_ms: u32,
+}
+
+/// The size of a terminal, in characters. Zero is a size that nobody knows, and is passed on as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
 }

@@ -19,7 +19,7 @@ mod unix;
 
 pub use environment::{Base, Environment, EnvironmentError, LoaderNames};
 #[cfg(unix)]
-pub use unix::{Launcher, OpenLauncherError, Process};
+pub use unix::{Launcher, OpenLauncherError, Process, Terminal};
 
 /// The variable that every process of a run finds in its environment, with the run's id.
 ///
@@ -33,6 +33,9 @@ pub struct Command {
     pub run: RunId,
     /// The program and its arguments, byte for byte.
     pub argv: Vec<OsString>,
+    /// What the program finds as its own name, if not the word by which it is found: a login shell
+    /// knows by a hyphen that it is one.
+    pub arg0: Option<OsString>,
     /// All of the environment; nothing is inherited.
     pub environment: Environment,
     /// Where to start; the agent's own directory if `None`.
@@ -50,6 +53,18 @@ pub enum Stdin {
     Closed,
     /// A pipe, written through [`Process::stdin`].
     Piped,
+    /// A terminal of this size, which its standard output and standard error are as well, and which
+    /// becomes its session's own.
+    Terminal(TerminalSize),
+}
+
+/// The size of a terminal, in characters; zero where nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
 }
 
 /// What a run may use; `None` is no limit.
@@ -175,6 +190,8 @@ pub enum Unexecutable {
 pub enum Step {
     /// Opening the pipes.
     Pipes,
+    /// Opening a terminal, or making it the session's own.
+    Terminal,
     /// Making a control group.
     Cgroup,
     /// Making a process.
@@ -197,6 +214,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pipes => "open the pipes",
+            Self::Terminal => "make a terminal",
             Self::Cgroup => "make a control group",
             Self::Fork => "make a process",
             Self::Join => "join the control group",

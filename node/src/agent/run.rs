@@ -149,7 +149,11 @@ async fn begin(
     let (spool, ticket) = Spool::new(request.id, folder, request.on_link_loss);
     let spool = Arc::new(spool);
     let stdin = process.stdin.take();
-    let live = Arc::new(Live::new(Arc::clone(&spool), stdin));
+    let live = Arc::new(Live::new(
+        Arc::clone(&spool),
+        stdin,
+        process.terminal.clone(),
+    ));
     place.live(Arc::clone(&live));
     shared
         .runs

@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proto::{
-    codec::{HEADER_LEN, header},
-    frame::FrameKind,
+    codec::{HEADER_LEN, encode, header},
+    frame::{Frame, FrameKind, Resize},
 };
 use quinn::SendStream;
 use tokio::sync::mpsc;
@@ -35,6 +35,7 @@ pub struct StdinSender {
 #[derive(Debug)]
 enum Piece {
     Bytes(Bytes),
+    Resize(Resize),
     End,
 }
 
@@ -57,7 +58,16 @@ impl StdinSender {
         Ok(())
     }
 
-    /// Says that standard input is complete.
+    /// Gives the run's terminal another size.
+    ///
+    /// # Errors
+    /// Nobody takes it any more.
+    pub async fn resize(&mut self, size: Resize) -> Result<(), StdinClosed> {
+        let sent = self.pieces.send(Piece::Resize(size)).await;
+        sent.map_err(|_| StdinClosed)
+    }
+
+    /// Says that standard input is complete; a terminal is hung up.
     pub async fn finish(self) {
         // If nobody listens, nobody needs to know.
         drop(self.pieces.send(Piece::End).await);
@@ -73,6 +83,8 @@ pub(super) struct Feed {
     replay_len: usize,
     /// Bytes of input that came so far.
     came: u64,
+    /// The last size of the terminal, which another stream is told first.
+    size: Option<Resize>,
     /// Whether all of it came.
     complete: bool,
     stream: Option<SendStream>,
@@ -91,6 +103,7 @@ impl Feed {
             replay: VecDeque::new(),
             replay_len: 0,
             came: 0,
+            size: None,
             complete: false,
             stream: Some(stream),
             pending: VecDeque::new(),
@@ -119,6 +132,9 @@ impl Feed {
         let mut skip = from.checked_sub(oldest).ok_or(gap)?;
         if from > self.came {
             return Err(gap);
+        }
+        if let Some(size) = self.size {
+            self.pending.push_back(resize(size));
         }
         for piece in &self.replay {
             let len = piece.len() as u64;
@@ -174,6 +190,10 @@ impl Feed {
             }
             match self.pieces.recv().await {
                 Some(Piece::Bytes(piece)) => self.take(piece),
+                Some(Piece::Resize(size)) => {
+                    self.size = Some(size);
+                    self.pending.push_back(resize(size));
+                }
                 Some(Piece::End) => self.complete = true,
                 // Broken off: whoever does that cancels the run.
                 None => return std::future::pending().await,
@@ -206,6 +226,13 @@ impl Feed {
         }
         true
     }
+}
+
+fn resize(size: Resize) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let fits = encode(&Frame::Resize(size), &mut bytes);
+    fits.expect("two numbers are shorter than any limit");
+    bytes.freeze()
 }
 
 fn head(len: usize) -> Bytes {

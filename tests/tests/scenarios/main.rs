@@ -32,4 +32,6 @@ mod quickstart;
 mod replay;
 #[cfg(target_os = "linux")]
 mod runs;
+#[cfg(target_os = "linux")]
+mod shell;
 mod started;

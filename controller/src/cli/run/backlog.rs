@@ -31,7 +31,7 @@ const GATHERED: usize = 64 << 10;
 
 /// Output in its order, as it came.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(in crate::cli) struct Backlog {
     /// The oldest piece: the only one, while its reader keeps up, and so not copied.
     next: Option<(Stream, Bytes)>,
     /// Since when the first of what is here waits.
@@ -44,7 +44,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// Adds a piece.
-    pub(super) fn push(&mut self, stream: Stream, piece: Bytes) {
+    pub(in crate::cli) fn push(&mut self, stream: Stream, piece: Bytes) {
         self.len += piece.len();
         if self.next.is_none() {
             self.since = Some(Instant::now());
@@ -62,7 +62,7 @@ impl Backlog {
     }
 
     /// Takes the oldest piece.
-    pub(super) fn pop(&mut self) -> Option<(Stream, Bytes)> {
+    pub(in crate::cli) fn pop(&mut self) -> Option<(Stream, Bytes)> {
         let taken = self.next.take()?;
         let following = self.pieces.pop_front();
         self.next = following.map(|(stream, piece)| (stream, piece.freeze()));
@@ -74,7 +74,7 @@ impl Backlog {
     }
 
     /// Waits until the reader has stalled; for ever if it keeps up, or is known to have stalled.
-    pub(super) async fn stall(&self) {
+    pub(in crate::cli) async fn stall(&self) {
         match self.since {
             Some(since) if !self.reads_on => sleep_until(since + STALL).await,
             Some(_) | None => std::future::pending().await,
@@ -82,26 +82,26 @@ impl Backlog {
     }
 
     /// Takes more from now on, until all of it has gone to its reader.
-    pub(super) const fn read_on(&mut self) {
+    pub(in crate::cli) const fn read_on(&mut self) {
         self.reads_on = true;
     }
 
     /// Drops everything.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::cli) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::cli) const fn is_empty(&self) -> bool {
         self.next.is_none()
     }
 
     /// Tells whether more may be added.
-    pub(super) const fn takes_more(&self) -> bool {
+    pub(in crate::cli) const fn takes_more(&self) -> bool {
         self.is_empty() || (self.reads_on && self.len < FULL)
     }
 
     /// Tells whether the link should hold back, given whether it does so already.
-    pub(super) const fn is_long(&self, holds_back: bool) -> bool {
+    pub(in crate::cli) const fn is_long(&self, holds_back: bool) -> bool {
         self.len >= if holds_back { SHORT } else { LONG }
     }
 }

@@ -139,7 +139,7 @@ fn script(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn environment(assignments: &[OsString]) -> anyhow::Result<Environment> {
+pub(in crate::cli) fn environment(assignments: &[OsString]) -> anyhow::Result<Environment> {
     let pairs = assignments.iter().map(|assignment| {
         let bytes = assignment.as_encoded_bytes();
         let at = bytes.iter().position(|byte| *byte == b'=');
@@ -151,18 +151,18 @@ fn environment(assignments: &[OsString]) -> anyhow::Result<Environment> {
 }
 
 /// The bytes of a word. On Unix they are the system's own; on Windows UTF-8, as agents take it.
-fn word(text: &OsStr) -> Word {
+pub(in crate::cli) fn word(text: &OsStr) -> Word {
     Word(text.as_encoded_bytes().to_vec())
 }
 
-fn random_id() -> anyhow::Result<RunId> {
+pub(in crate::cli) fn random_id() -> anyhow::Result<RunId> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).context("draw a random run id")?;
     Ok(RunId::from_bytes(bytes))
 }
 
 /// Who asks, for the agent's record. What may be done does not depend on it.
-fn principal() -> String {
+pub(in crate::cli) fn principal() -> String {
     ["USER", "LOGNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok())

@@ -17,7 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{RunError, silence::Silence};
+use super::{
+    RunError,
+    silence::{LONGEST, LONGEST_OF_TERMINAL, Silence},
+};
 
 /// How long a caller looks for the way back when the request does not say how long the agent waits.
 const LOOK_FOR: Duration = Duration::from_secs(600);
@@ -81,7 +84,7 @@ impl Running {
             links,
             request: None,
             acknowledged: None,
-            silence: Silence::new(),
+            silence: Silence::new(LONGEST),
             way_back: None,
             away: None,
             pace: Pace::Full,
@@ -90,6 +93,9 @@ impl Running {
     }
 
     pub(super) fn of_request(mut self, request: RunRequest) -> Self {
+        if request.stdin.is_terminal() {
+            self.silence = Silence::new(LONGEST_OF_TERMINAL);
+        }
         self.request = Some(Box::new(request));
         self
     }

@@ -12,7 +12,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 const FIRST: Duration = Duration::from_millis(200);
 
 /// The longest pause between two questions: what a link's keep-alive costs, too.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
+
+/// The same while a person types, who waits for each key to show.
+pub(super) const LONGEST_OF_TERMINAL: Duration = Duration::from_secs(1);
 
 /// How long an answer may take at least. One lost packet is sent again within that time.
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
@@ -26,6 +29,7 @@ type Question = std::pin::Pin<Box<dyn Future<Output = bool> + Send>>;
 pub(super) struct Silence {
     since: Instant,
     pause: Duration,
+    longest: Duration,
     question: Option<Question>,
 }
 
@@ -38,18 +42,19 @@ impl std::fmt::Debug for Silence {
 }
 
 impl Silence {
-    /// Begins now.
-    pub(super) fn new() -> Self {
+    /// Begins now, with pauses up to `longest`.
+    pub(super) fn new(longest: Duration) -> Self {
         Self {
             since: Instant::now(),
             pause: FIRST,
+            longest,
             question: None,
         }
     }
 
     /// Takes the news that the agent said something.
     pub(super) fn heard(&mut self) {
-        *self = Self::new();
+        *self = Self::new(self.longest);
     }
 
     /// Returns when the agent does not answer.
@@ -71,7 +76,7 @@ impl Silence {
             if !answered {
                 return;
             }
-            self.pause = (self.pause * 2).min(LONGEST);
+            self.pause = (self.pause * 2).min(self.longest);
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::StdinMode;
-use crate::frame::{Frame, FrameKind};
+use crate::frame::{Frame, FrameKind, Resize};
 
 /// What may still come from the caller on a run's stream, after its first frame.
 ///
@@ -11,10 +11,19 @@ use crate::frame::{Frame, FrameKind};
 /// stdin open ─StdinEnd─► stdin closed
 /// ```
 ///
-/// When the run is over, the agent stops reading. A cancellation comes on a stream of its own.
+/// While standard input is an open terminal, its size may come at any time. When the run is over, the
+/// agent stops reading. A cancellation comes on a stream of its own.
 #[derive(Debug)]
 pub struct CalleeRun {
-    stdin: StdinMode,
+    stdin: Stdin,
+}
+
+/// What standard input is at this point.
+#[derive(Debug, Clone, Copy)]
+enum Stdin {
+    Closed,
+    Piped,
+    Terminal,
 }
 
 /// What a frame from the caller means to the agent.
@@ -22,8 +31,10 @@ pub struct CalleeRun {
 pub enum Input {
     /// Bytes for standard input.
     Stdin(Bytes),
-    /// Standard input is complete.
+    /// Standard input is complete; a terminal is hung up.
     StdinEnd,
+    /// The terminal has another size.
+    Resize(Resize),
 }
 
 /// A frame that an honest caller would not have sent at this point.
@@ -37,7 +48,12 @@ pub struct CalleeViolation {
 impl CalleeRun {
     /// Begins when the request has arrived, or somebody attached while the process takes such input.
     #[must_use]
-    pub const fn reading(stdin: StdinMode) -> Self {
+    pub const fn reading(stdin: &StdinMode) -> Self {
+        let stdin = match stdin {
+            StdinMode::Closed => Stdin::Closed,
+            StdinMode::Piped => Stdin::Piped,
+            StdinMode::Terminal { .. } => Stdin::Terminal,
+        };
         Self { stdin }
     }
 
@@ -48,12 +64,13 @@ impl CalleeRun {
     pub fn handle_frame(&mut self, frame: Frame) -> Result<Input, CalleeViolation> {
         let got = frame.kind();
         match (self.stdin, frame) {
-            (StdinMode::Piped, Frame::Stdin(bytes)) => Ok(Input::Stdin(bytes)),
-            (StdinMode::Piped, Frame::StdinEnd) => {
-                self.stdin = StdinMode::Closed;
+            (Stdin::Piped | Stdin::Terminal, Frame::Stdin(bytes)) => Ok(Input::Stdin(bytes)),
+            (Stdin::Piped | Stdin::Terminal, Frame::StdinEnd) => {
+                self.stdin = Stdin::Closed;
                 Ok(Input::StdinEnd)
             }
-            (StdinMode::Piped | StdinMode::Closed, _) => Err(CalleeViolation { got }),
+            (Stdin::Terminal, Frame::Resize(size)) => Ok(Input::Resize(size)),
+            (Stdin::Piped | Stdin::Closed | Stdin::Terminal, _) => Err(CalleeViolation { got }),
         }
     }
 }

@@ -53,8 +53,16 @@ impl RunRequest {
             What::Script { text, .. } if text.contains('\0') => {
                 return Err(RequestError::NulInScript);
             }
-            What::Script { .. } => &[],
+            What::LoginShell { .. } if !self.stdin.is_terminal() => {
+                return Err(RequestError::NoTerminal);
+            }
+            What::Script { .. } | What::LoginShell { .. } => &[],
         };
+        if let StdinMode::Terminal { term, .. } = &self.stdin
+            && !is_term(term.untrusted())
+        {
+            return Err(RequestError::Term);
+        }
         if words.len() > Argv::MAX_WORDS {
             return Err(RequestError::TooManyWords);
         }
@@ -106,6 +114,12 @@ pub enum What {
         shell: Shell,
         /// The script.
         text: String,
+    },
+    /// An interactive shell, started as a login does: it reads its start-up files, and commands from
+    /// the run's terminal, which nobody has classified.
+    LoginShell {
+        /// Which one; the account's own if absent.
+        shell: Option<Shell>,
     },
 }
 
@@ -198,12 +212,43 @@ impl fmt::Debug for Environment {
 }
 
 /// Whether the process gets a standard input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StdinMode {
     /// It reads the end of file at once.
     Closed,
     /// It reads what the caller sends.
     Piped,
+    /// Its standard streams are a terminal, which is its session's own. All that it shows is standard
+    /// output.
+    ///
+    /// A terminal has no end of input apart from a byte that its modes give that meaning, so
+    /// [`StdinEnd`](crate::frame::Frame::StdinEnd) says that nobody sits there any more: it hangs the
+    /// terminal up (`SIGHUP`), which ends a shell that does not ignore it.
+    Terminal {
+        /// The terminal's width in characters; see [`Resize`](crate::frame::Resize).
+        columns: u16,
+        /// Its height.
+        rows: u16,
+        /// What kind it is, as the variable `TERM` says: ASCII letters, digits and `._+-`.
+        term: Text<32>,
+    },
+}
+
+impl StdinMode {
+    /// Tells whether the standard streams are a terminal.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        match self {
+            Self::Terminal { .. } => true,
+            Self::Closed | Self::Piped => false,
+        }
+    }
+}
+
+/// Tells whether `term` may be the value of `TERM`: terminfo makes a path of it.
+fn is_term(term: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '+' | '-');
+    term.starts_with(|c: char| c.is_ascii_alphanumeric()) && term.chars().all(is_plain)
 }
 
 /// When an agent ends a run on its own. An absent limit is no limit.
@@ -256,6 +301,12 @@ pub enum RequestError {
         Environment::MAX_VARIABLES
     )]
     TooManyVariables,
+    /// A login shell is to read from what is no terminal.
+    #[error("a login shell needs a terminal")]
+    NoTerminal,
+    /// The terminal's kind is no name of one.
+    #[error("the terminal's kind (TERM) is not a name of ASCII letters, digits and `._+-`")]
+    Term,
     /// The working directory holds a NUL byte.
     #[error("the working directory contains a NUL byte")]
     NulInCwd,

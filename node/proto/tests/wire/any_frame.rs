@@ -7,7 +7,7 @@ use proto::{
         Capabilities, Capability, Container, Enclosure, FailureReason, InitSystem, List, Mount, Os,
         OsFamily, ProbeFailure, Program,
     },
-    frame::{Cancel, Frame, Hello},
+    frame::{Cancel, Frame, Hello, Resize},
     id::{Fingerprint, RunId},
     run::{
         Argv, Attach, Attached, Audience, Earlier, Ended, Environment, Exit, Hold, Limit, Limits,
@@ -48,6 +48,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         attach().prop_map(Frame::Attach),
         attached().prop_map(Frame::Attached),
         Just(Frame::Probe),
+        resize(),
     ]
 }
 
@@ -86,12 +87,12 @@ pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
         what(),
         option::of(word()),
         vec((word(), word()), 0..4),
-        any::<bool>(),
+        stdin(),
         limits(),
         on_link_loss(),
     );
     (head, body).prop_map(|((id, mesh, agent, window, principal), body)| {
-        let (what, cwd, environment, piped, limits, on_link_loss) = body;
+        let (what, cwd, environment, stdin, limits, on_link_loss) = body;
         RunRequest {
             id: RunId::from_bytes(id),
             audience: Audience {
@@ -104,15 +105,25 @@ pub(crate) fn request() -> impl Strategy<Value = RunRequest> {
             what,
             cwd,
             environment: Environment(environment),
-            stdin: if piped {
-                StdinMode::Piped
-            } else {
-                StdinMode::Closed
-            },
+            stdin,
             limits,
             on_link_loss,
         }
     })
+}
+
+pub(crate) fn stdin() -> impl Strategy<Value = StdinMode> {
+    let terminal =
+        (any::<(u16, u16)>(), text()).prop_map(|((columns, rows), term)| StdinMode::Terminal {
+            columns,
+            rows,
+            term,
+        });
+    prop_oneof![Just(StdinMode::Closed), Just(StdinMode::Piped), terminal]
+}
+
+pub(crate) fn resize() -> impl Strategy<Value = Frame> {
+    any::<(u16, u16)>().prop_map(|(columns, rows)| Frame::Resize(Resize { columns, rows }))
 }
 
 pub(crate) fn on_link_loss() -> impl Strategy<Value = OnLinkLoss> {
@@ -130,7 +141,9 @@ fn what() -> impl Strategy<Value = What> {
     });
     let script = (proptest::sample::select(&Shell::ALL[..]), any::<String>())
         .prop_map(|(shell, text)| What::Script { shell, text });
-    prop_oneof![argv, script]
+    let login = option::of(proptest::sample::select(&Shell::ALL[..]))
+        .prop_map(|shell| What::LoginShell { shell });
+    prop_oneof![argv, script, login]
 }
 
 fn limits() -> impl Strategy<Value = Limits> {

@@ -90,7 +90,7 @@ fn the_digest_is_the_same_for_ever() {
 
 type Change = fn(&mut RunRequest);
 
-const CHANGES: [(&str, Change); 23] = [
+const CHANGES: [(&str, Change); 29] = [
     ("id", |r| r.id = RunId::from_bytes([0x12; 16])),
     ("audience.mesh", |r| {
         r.audience.mesh = Fingerprint::from_bytes([0x23; 32])
@@ -120,7 +120,19 @@ const CHANGES: [(&str, Change); 23] = [
     ("environment: a value", |r| {
         r.environment = Environment(vec![(Word::from("A"), Word::from("c"))]);
     }),
+    ("what: a login shell", |r| {
+        r.what = What::LoginShell { shell: None };
+    }),
+    ("what: a login shell by name", |r| {
+        r.what = What::LoginShell {
+            shell: Some(Shell::Bash),
+        };
+    }),
     ("stdin", |r| r.stdin = StdinMode::Piped),
+    ("stdin: a terminal", |r| r.stdin = terminal(80, 24, "xterm")),
+    ("stdin: its width", |r| r.stdin = terminal(81, 24, "xterm")),
+    ("stdin: its height", |r| r.stdin = terminal(80, 25, "xterm")),
+    ("stdin: its kind", |r| r.stdin = terminal(80, 24, "vt100")),
     ("limits.wall_ms", |r| r.limits.wall_ms = Some(1)),
     ("limits.idle_ms", |r| r.limits.idle_ms = Some(1)),
     ("limits.output_bytes", |r| r.limits.output_bytes = Some(1)),
@@ -137,6 +149,14 @@ const CHANGES: [(&str, Change); 23] = [
         r.what = What::Argv(Argv::try_from(vec![Word(vec![0xff])]).unwrap());
     }),
 ];
+
+fn terminal(columns: u16, rows: u16, term: &str) -> StdinMode {
+    StdinMode::Terminal {
+        columns,
+        rows,
+        term: Text::cut(term),
+    }
+}
 
 fn script(shell: Shell) -> What {
     What::Script {

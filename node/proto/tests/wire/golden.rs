@@ -51,6 +51,7 @@ fn samples() -> Vec<Sample<Frame>> {
         Frame::Attach(_) => attach::attach();
         Frame::Attached(_) => attach::attached();
         Frame::Probe => [(Frame::Probe, "0f 00000000")];
+        Frame::Resize(_) => control::resize();
     })
 }
 

@@ -1,7 +1,7 @@
 //! What no agent could carry out, and is refused before anything is recorded.
 
-use proto::run::{Argv, Environment, RequestError, RunRequest, What, Word};
-use proto::shell::Shell;
+use proto::run::{Argv, Environment, RequestError, RunRequest, StdinMode, What, Word};
+use proto::{shell::Shell, text::Text};
 
 use crate::sample::{argv, request};
 
@@ -98,6 +98,58 @@ fn more_variables_than_travel_are_refused() {
 }
 
 #[test]
+fn a_login_shell_needs_a_terminal() {
+    let check = |stdin| {
+        RunRequest {
+            what: What::LoginShell { shell: None },
+            stdin,
+            ..request()
+        }
+        .check()
+    };
+
+    assert_eq!(check(terminal("xterm")), Ok(()));
+    assert_eq!(check(StdinMode::Piped), Err(RequestError::NoTerminal));
+    assert_eq!(check(StdinMode::Closed), Err(RequestError::NoTerminal));
+}
+
+#[test]
+fn the_kind_of_a_terminal_is_a_plain_name() {
+    let check = |term| {
+        RunRequest {
+            stdin: terminal(term),
+            ..request()
+        }
+        .check()
+    };
+
+    for term in [
+        "xterm",
+        "xterm-256color",
+        "rxvt-unicode-256color",
+        "9term",
+        "a.b_c+d",
+    ] {
+        assert_eq!(check(term), Ok(()), "{term}");
+    }
+    for term in [
+        "",
+        "../x",
+        "..",
+        "-x",
+        "a/b",
+        "a b",
+        "a\n",
+        "\u{1b}[2J",
+        "é",
+        "a\0",
+        "$(id)",
+    ] {
+        assert_eq!(check(term), Err(RequestError::Term), "{term:?}");
+    }
+}
+
+#[test]
 fn a_command_without_a_program_cannot_be_made() {
     assert!(Argv::try_from(Vec::new()).is_err());
     assert!(Argv::try_from(vec![Word::from(""), Word::from("a")]).is_err());
@@ -119,4 +171,12 @@ fn values_of_variables_are_not_shown() {
         shown.contains("TOKEN") && !shown.contains("canary"),
         "{shown}"
     );
+}
+
+fn terminal(term: &str) -> StdinMode {
+    StdinMode::Terminal {
+        columns: 80,
+        rows: 24,
+        term: Text::cut(term),
+    }
 }

@@ -134,6 +134,25 @@ impl Base {
     }
 }
 
+impl Base {
+    /// Returns the account's login shell.
+    #[must_use]
+    pub fn shell(&self) -> &OsStr {
+        self.get("SHELL")
+    }
+
+    /// Returns the account's home.
+    #[must_use]
+    pub fn home(&self) -> &OsStr {
+        self.get("HOME")
+    }
+
+    fn get(&self, name: &str) -> &OsStr {
+        let value = self.entries.get(OsStr::new(name));
+        value.expect("the base is made with both")
+    }
+}
+
 fn or(value: OsString, default: &str) -> OsString {
     if value.is_empty() {
         default.into()

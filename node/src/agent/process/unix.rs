@@ -2,7 +2,8 @@
 //!
 //! Owns the choice of the best means that the machine offers, made once by [`Launcher::open`]. The
 //! parts: `program` finds the file, `image` is what the child does, `start` makes the child, `leader`
-//! waits for it, `tree` ends all that came of it, `process` is one run's whole life.
+//! waits for it, `tree` ends all that came of it, `process` is one run's whole life. `pipes` and
+//! `terminal` are what stands between a program and the agent.
 
 use std::{
     fmt, io,
@@ -32,6 +33,7 @@ mod pipes;
 mod process;
 mod program;
 mod start;
+mod terminal;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
@@ -46,9 +48,9 @@ use self::{
     process::{MIN_ROUNDS, Remains},
     start::Failed,
 };
-use super::{Command, Containment, OsCode, SpawnError, Step};
+use super::{Command, Containment, OsCode, SpawnError, Stdin, Step};
 
-pub use self::process::Process;
+pub use self::{process::Process, terminal::Terminal};
 
 /// How long processes of lost runs are waited for after they were killed.
 const LOST_LIMIT: Duration = Duration::from_secs(2);
@@ -120,7 +122,11 @@ impl Launcher {
     pub fn spawn(&self, command: &Command) -> Result<Process, SpawnError> {
         self.shared.sweep();
         let mut image = Image::new(command)?;
-        let pipes = Pipes::open(command.stdin).map_err(resources(Step::Pipes))?;
+        let opening = match command.stdin {
+            Stdin::Closed | Stdin::Piped => Step::Pipes,
+            Stdin::Terminal(_) => Step::Terminal,
+        };
+        let pipes = Pipes::open(command.stdin).map_err(resources(opening))?;
         let means = &self.shared.means;
         let tree = means.tree(&mut image, command.run);
         let mut tree = tree.map_err(resources(Step::Cgroup))?;
@@ -152,6 +158,7 @@ impl Launcher {
             stdin,
             stdout,
             stderr,
+            terminal,
             ..
         } = pipes;
         let remains = Some(Remains {
@@ -162,7 +169,8 @@ impl Launcher {
         Ok(Process {
             stdin,
             stdout: Some(stdout),
-            stderr: Some(stderr),
+            stderr,
+            terminal,
             pid,
             remains,
             launcher: self.clone(),

@@ -160,7 +160,7 @@ async fn sit(
     let Some(first) = seat.ticket() else {
         return std::future::pending().await;
     };
-    let mut state = CalleeRun::reading(stdin.mode());
+    let mut state = CalleeRun::reading(&stdin.mode());
     tokio::select! {
         Err(error) = feed(frames, &mut state, &mut stdin) => return error,
         () = spool.superseded(first) => {}

@@ -30,6 +30,7 @@ pub(super) async fn feed(
             Ok(Some(frame)) => match state.handle_frame(frame)? {
                 Heard::Stdin(bytes) => stdin.write(&bytes).await,
                 Heard::StdinEnd => stdin.close(),
+                Heard::Resize(size) => stdin.resize(size),
             },
             // Gone without the word that the input is complete: the process must not take what came
             // for the whole. The link's own end is seen elsewhere.

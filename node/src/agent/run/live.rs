@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use proto::run::{Hold, StdinMode};
+use proto::{
+    frame::Resize,
+    run::{Hold, StdinMode},
+    text::Text,
+};
 use tokio::{io::AsyncWriteExt as _, net::unix::pipe::Sender, sync::Mutex};
 
-use crate::agent::spool::Spool;
+use crate::agent::{
+    process::{Terminal, TerminalSize},
+    spool::Spool,
+};
 
 /// What a run shares with the streams on which it is heard.
 #[derive(Debug)]
@@ -16,10 +23,14 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(spool: Arc<Spool>, stdin: Option<Sender>) -> Self {
+    pub(super) fn new(
+        spool: Arc<Spool>,
+        stdin: Option<Sender>,
+        terminal: Option<Terminal>,
+    ) -> Self {
         Self {
             spool,
-            stdin: Mutex::new(Stdin::new(stdin)),
+            stdin: Mutex::new(Stdin::new(stdin, terminal)),
         }
     }
 
@@ -40,18 +51,29 @@ pub(super) struct Stdin {
     pipe: Option<Sender>,
     /// Bytes that the pipe took: where another caller goes on.
     taken: u64,
+    /// The terminal that it is, if it is one.
+    terminal: Option<Terminal>,
 }
 
 impl Stdin {
-    pub(super) const fn new(pipe: Option<Sender>) -> Self {
-        Self { pipe, taken: 0 }
+    pub(super) const fn new(pipe: Option<Sender>, terminal: Option<Terminal>) -> Self {
+        Self {
+            pipe,
+            taken: 0,
+            terminal,
+        }
     }
 
     /// Returns what may still come.
-    pub(super) const fn mode(&self) -> StdinMode {
-        match self.pipe {
-            Some(_) => StdinMode::Piped,
-            None => StdinMode::Closed,
+    pub(super) fn mode(&self) -> StdinMode {
+        match (&self.pipe, &self.terminal) {
+            (Some(_), None) => StdinMode::Piped,
+            (Some(_), Some(_)) => StdinMode::Terminal {
+                columns: 0,
+                rows: 0,
+                term: Text::default(),
+            },
+            (None, _) => StdinMode::Closed,
         }
     }
 
@@ -79,8 +101,21 @@ impl Stdin {
         }
     }
 
-    /// Tells the process that its input is complete.
+    /// Tells the process that its input is complete; a terminal is hung up.
     pub(super) fn close(&mut self) {
         self.pipe = None;
+        if let Some(terminal) = &self.terminal {
+            terminal.hang_up();
+        }
+    }
+
+    /// Gives the terminal another size.
+    pub(super) fn resize(&self, Resize { columns, rows }: Resize) {
+        let Some(terminal) = &self.terminal else {
+            return;
+        };
+        if let Err(error) = terminal.resize(TerminalSize { columns, rows }) {
+            tracing::warn!(%error, "a terminal keeps its size");
+        }
     }
 }

@@ -276,6 +276,8 @@ impl Pipe {
             let mut body = (&mut self.buffer).limit(wanted);
             match ready.and_then(|()| receiver.try_read_buf(&mut body)) {
                 Ok(0) => self.receiver = None,
+                // How a terminal ends on Linux: nobody holds its other side any more.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => self.receiver = None,
                 Ok(len) if room == 0 => self.buffer.truncate(self.buffer.len() - len),
                 Ok(len) => {
                     self.buffer[..HEADER_LEN].copy_from_slice(&header(self.kind, len));

@@ -5,7 +5,7 @@ use proto::{
         Capabilities, Capability, FailureReason, List, OsFamily, Privilege, PrivilegeLevel,
         ProbeFailure, Program,
     },
-    frame::{Cancel, Frame, Hello},
+    frame::{Cancel, Frame, Hello, Resize},
     run::{Earlier, Started},
     text::Text,
 };
@@ -61,6 +61,15 @@ pub(super) fn earlier() -> Vec<Sample<Frame>> {
         }),
         "0c 00000006 80d0eab6b733",
     )]
+}
+
+pub(super) fn resize() -> Vec<Sample<Frame>> {
+    let resize = |columns, rows| Frame::Resize(Resize { columns, rows });
+    vec![
+        (resize(132, 43), "11 00000003 84012b"),
+        (resize(0, 0), "11 00000002 0000"),
+        (resize(u16::MAX, u16::MAX), "11 00000006 ffff03ffff03"),
+    ]
 }
 
 /// What little an agent may say. Its parts have golden bytes beside the document's own tests.

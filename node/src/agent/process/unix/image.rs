@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::program;
-use crate::agent::process::{Command, OsCode, RUN_ID_VARIABLE, SpawnError, Step};
+use crate::agent::process::{Command, OsCode, RUN_ID_VARIABLE, SpawnError, Stdin, Step};
 
 /// Files made by a run are readable by all and writable by their owner, whatever the agent's own
 /// habit (a service's is often stricter, since its files are secrets).
@@ -31,6 +31,8 @@ pub(super) struct Image {
     argv: Words,
     environment: Words,
     cwd: Option<CString>,
+    /// Whether standard input is a terminal, which becomes the session's own.
+    on_terminal: bool,
     /// `RLIMIT_AS` in bytes.
     pub(super) memory: Option<u64>,
     /// `RLIMIT_CPU` in seconds.
@@ -61,7 +63,11 @@ impl Image {
         let argv = command.argv.iter().enumerate().map(|(index, word)| {
             CString::new(word.as_bytes()).map_err(|_| SpawnError::Nul { index })
         });
-        let argv = Words::new(argv.collect::<Result<_, _>>()?);
+        let mut argv: Vec<CString> = argv.collect::<Result<_, _>>()?;
+        if let Some(arg0) = &command.arg0 {
+            argv[0] = CString::new(arg0.as_bytes()).map_err(|_| SpawnError::Nul { index: 0 })?;
+        }
+        let argv = Words::new(argv);
         let cwd = command.cwd.as_deref().map(directory).transpose()?;
         let path = program::find(
             first,
@@ -74,6 +80,7 @@ impl Image {
             argv,
             environment: environment(command),
             cwd,
+            on_terminal: matches!(command.stdin, Stdin::Terminal(_)),
             memory: command.limits.memory,
             cpu: command
                 .limits
@@ -90,6 +97,7 @@ impl Image {
             argv: Words::new(Vec::new()),
             environment: Words::new(Vec::new()),
             cwd: None,
+            on_terminal: false,
             memory: None,
             cpu: None,
         }
@@ -115,6 +123,7 @@ impl Image {
             },
             (
                 Step::Pipes
+                | Step::Terminal
                 | Step::Cgroup
                 | Step::Fork
                 | Step::Join
@@ -173,6 +182,9 @@ impl Image {
                 if libc::dup2(source, target) < 0 {
                     return Step::Stdio;
                 }
+            }
+            if self.on_terminal && !take_terminal() {
+                return Step::Terminal;
             }
             close_the_rest_at_exec();
             if self
@@ -264,6 +276,15 @@ unsafe fn set_limit(
     }
 }
 
+/// Makes standard input the terminal of the session that this process leads.
+#[allow(unsafe_code, reason = "runs between fork and exec")]
+unsafe fn take_terminal() -> bool {
+    /// Does not take it from another session, which a new terminal has not got.
+    const ONLY_IF_FREE: c_int = 0;
+    // SAFETY: a system call without pointers. The request is wider on some systems than on others.
+    unsafe { libc::ioctl(0, libc::TIOCSCTTY as _, ONLY_IF_FREE) == 0 }
+}
+
 /// Lets no descriptor through that the agent got from its own parent without close-on-exec.
 #[allow(unsafe_code, reason = "runs between fork and exec")]
 #[cfg(target_os = "linux")]
@@ -346,13 +367,14 @@ fn last_errno() -> i32 {
 }
 
 /// The steps that a child reports, by their place.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step::Join,
     Step::Session,
     Step::Limits,
     Step::Stdio,
     Step::Cwd,
     Step::Execute,
+    Step::Terminal,
 ];
 
 const fn number(step: Step) -> u8 {
@@ -362,6 +384,7 @@ const fn number(step: Step) -> u8 {
         Step::Limits => 2,
         Step::Stdio => 3,
         Step::Cwd => 4,
+        Step::Terminal => 6,
         Step::Execute | Step::Pipes | Step::Cgroup | Step::Fork => 5,
     }
 }

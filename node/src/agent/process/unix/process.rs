@@ -4,7 +4,7 @@ use std::{fmt, io, thread, time::Duration};
 
 use tokio::{net::unix::pipe, time::Instant};
 
-use super::{Launcher, leader::Leader, tree::Tree};
+use super::{Launcher, leader::Leader, terminal::Terminal, tree::Tree};
 use crate::agent::process::{Exit, TreeEnd};
 
 /// How long the kernel gets to end what was killed, before it is reported as unconfirmed: more than a
@@ -26,7 +26,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// Dropping it kills what is left. Several may run at once; none affects another.
 pub struct Process {
     /// Where the program reads from, if it was started with [`Stdin::Piped`]; dropping it is the end
-    /// of file.
+    /// of file. On a terminal it is what is typed, and dropping it means nothing.
     ///
     /// [`Stdin::Piped`]: crate::agent::process::Stdin::Piped
     pub stdin: Option<pipe::Sender>,
@@ -35,8 +35,11 @@ pub struct Process {
     ///
     /// Taken out by whoever reads it, since the processes may have to be ended meanwhile.
     pub stdout: Option<pipe::Receiver>,
-    /// What it prints as errors.
+    /// What it prints as errors; nothing of its own on a terminal, where all is standard output.
     pub stderr: Option<pipe::Receiver>,
+    /// The terminal that it was started on, if it was. The last holder's drop hangs it up, and this
+    /// process is one.
+    pub terminal: Option<Terminal>,
     pub(super) pid: u32,
     pub(super) remains: Option<Remains>,
     pub(super) launcher: Launcher,
@@ -81,18 +84,23 @@ impl Process {
     }
 
     /// Ends all processes: asks them (SIGTERM), waits for as long as `grace`, kills them, and waits
-    /// until nothing is found alive. Without `grace` it does not ask.
+    /// until nothing is found alive. Without `grace` it does not ask. A terminal is hung up first,
+    /// since an interactive shell ignores SIGTERM.
     ///
     /// Works at any time, also after the first process has exited.
     ///
     /// # Cancel safety
     /// Can be dropped and called again, and then begins again.
     pub async fn end(&mut self, grace: Duration) -> TreeEnd {
+        let terminal = self.terminal.clone();
         let remains = self.remains();
         if remains.gone || remains.settle() {
             return TreeEnd::Gone;
         }
         if !grace.is_zero() {
+            if let Some(terminal) = terminal {
+                terminal.hang_up();
+            }
             remains.tree.ask_to_end();
             let deadline = Instant::now() + grace;
             let mut pause = Pause::default();

@@ -5,6 +5,7 @@
 mod attributes;
 mod failures;
 mod machine;
+mod terminal;
 mod trees;
 
 use std::{
@@ -95,6 +96,7 @@ fn command<W: AsRef<OsStr>>(argv: impl IntoIterator<Item = W>) -> Command {
             .into_iter()
             .map(|word| word.as_ref().to_owned())
             .collect(),
+        arg0: None,
         environment: environment(&[]),
         cwd: None,
         stdin: Stdin::Closed,

@@ -54,6 +54,11 @@ async fn use_everything(agent: &Agent, number: usize) {
     let mut process = agent.spawn(&command(["true"]));
     process.wait().await.unwrap();
     assert!(agent.launcher.spawn(&command(["/etc/passwd"])).is_err());
+    let mut on_terminal = agent.spawn(&Command {
+        stdin: Stdin::Terminal(terminal::SIZE),
+        ..command(["true"])
+    });
+    on_terminal.wait().await.unwrap();
     if number.is_multiple_of(2) {
         assert_eq!(process.end(Duration::ZERO).await, TreeEnd::Gone);
     }
