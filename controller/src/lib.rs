@@ -10,4 +10,5 @@ pub mod home;
 pub mod orchestrator;
 pub mod output;
 pub mod runner;
+pub mod targets;
 pub mod timespan;
