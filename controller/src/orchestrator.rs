@@ -5,12 +5,13 @@
 //! two halves; there is no other way to an agent.
 
 mod addresses;
+pub mod fleet;
 mod run;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,8 +41,13 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 pub struct Orchestrator {
     identity: Identity,
     links: Links,
+    /// Agents of which an address was given or remembered.
+    known: BTreeSet<NodeName>,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
+    /// Links that a look-up made, each for the next that is asked of its agent. Never locked across
+    /// an await.
+    spare: Mutex<BTreeMap<NodeName, Found>>,
 }
 
 /// What an orchestrator needs.
@@ -100,12 +106,32 @@ impl Orchestrator {
         } = setup;
         let book = AddressBook::open(address_book, identity.fingerprint());
         known.extend(book.known());
+        let names = known.iter().map(|known| known.name.clone()).collect();
         let links = Links::bind(&identity, &revocation, known, lan)?;
         Ok(Self {
             identity,
             links,
+            known: names,
             book: Mutex::new(book),
+            spare: Mutex::default(),
         })
+    }
+
+    /// Returns the agents of which an address is known.
+    #[must_use]
+    pub const fn known(&self) -> &BTreeSet<NodeName> {
+        &self.known
+    }
+
+    /// Finds the agents that answer within `window`, and keeps the links to them for what is asked
+    /// of them next.
+    pub async fn discover(&self, window: Duration) -> (BTreeSet<NodeName>, Vec<LookUpError>) {
+        let (answers, blind) = self.agents(window).await;
+        let names = answers.keys().cloned().collect();
+        for (_, answer) in answers {
+            self.put_by(answer.found);
+        }
+        (names, blind)
     }
 
     /// Lists the agents that answer within `window`.
@@ -146,7 +172,7 @@ impl Orchestrator {
         name: &NodeName,
         window: Duration,
     ) -> Result<Capabilities, DescribeError> {
-        let found = self.links.to(name, window).await;
+        let found = self.linked(name, window).await;
         let found = found.map_err(|error| DescribeError::Unreachable(Box::new(error)))?;
         let described = timeout(DESCRIBE_LIMIT, node::capabilities::ask(&found.link)).await;
         let described = described.unwrap_or(Err(AskError::Silent));
@@ -155,7 +181,47 @@ impl Orchestrator {
             source,
         })?;
         self.remember(&found);
+        self.put_by(found);
         Ok(described)
+    }
+
+    /// Takes the link that is put by, or makes one.
+    async fn linked(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
+        let put_by = self.spares().remove(name);
+        match put_by.filter(|found| found.link.closed().is_none()) {
+            Some(found) => Ok(found),
+            None => self.links.to(name, window).await,
+        }
+    }
+
+    /// Keeps a link for what is asked of its agent next.
+    fn put_by(&self, found: Found) {
+        let name = found.link.peer().name.clone();
+        self.spares().insert(name, found);
+    }
+
+    fn spares(&self) -> MutexGuard<'_, BTreeMap<NodeName, Found>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the addresses that were only noted.
+    pub fn keep_addresses(&self) {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = book.keep() {
+            warn_not_kept(&error);
+        }
+    }
+
+    /// Notes the address at which an agent proved itself, and tells whether that is news.
+    fn note(&self, found: &Found) -> bool {
+        let name = &found.link.peer().name;
+        let addr = found.link.remote_address();
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = found.mechanism == Mechanism::Fixed && book.contains(name, addr);
+        if !known {
+            book.note(name.clone(), addr);
+        }
+        !known
     }
 
     /// Closes every link, and waits until the agents know.
@@ -165,18 +231,15 @@ impl Orchestrator {
 
     /// Keeps the address at which an agent proved itself, for the next time.
     fn remember(&self, found: &Found) {
-        let name = &found.link.peer().name;
-        let addr = found.link.remote_address();
-        // A book is only a cache: whatever a panic elsewhere left of it will do.
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.mechanism == Mechanism::Fixed && book.contains(name, addr) {
-            return;
-        }
-        if let Err(error) = book.remember(name.clone(), addr) {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the address of an agent could not be remembered");
+        if self.note(found) {
+            self.keep_addresses();
         }
     }
+}
+
+fn warn_not_kept(error: &AddressBookError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "the address of an agent could not be remembered");
 }
 
 /// Waits until an agent that is linked to has introduced itself, which proves that it lets us in.

@@ -1,6 +1,5 @@
 //! `controller run`: the main job. Words to a wish; then the run is driven and shown.
 
-mod backlog;
 pub(super) mod drive;
 mod stdin;
 mod words;

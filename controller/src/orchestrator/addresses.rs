@@ -76,10 +76,23 @@ impl AddressBook {
     /// # Errors
     /// It could not be written.
     pub fn remember(&mut self, name: NodeName, addr: SocketAddr) -> Result<(), AddressBookError> {
+        self.note(name, addr);
+        self.keep()
+    }
+
+    /// Puts `addr` first among the addresses of `name`, to be [kept](Self::keep) with others.
+    pub fn note(&mut self, name: NodeName, addr: SocketAddr) {
         let addrs = self.by_name.entry(name).or_default();
         addrs.retain(|known| *known != addr);
         addrs.insert(0, addr);
         addrs.truncate(PER_AGENT);
+    }
+
+    /// Writes the book.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn keep(&self) -> Result<(), AddressBookError> {
         self.write()
             .map_err(|source| AddressBookError::Write { source })
     }

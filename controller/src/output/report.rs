@@ -22,7 +22,7 @@ pub struct Report {
     /// On which target.
     pub target: NodeName,
     /// One of `finished`, `refused`, `timed_out`, `cancelled`, `lost`; and where nothing was started
-    /// for a reason that lies on this side, `unreachable` or `not_started`.
+    /// for a reason that lies on this side, `unreachable`, `not_started` or `skipped`.
     pub outcome: &'static str,
     /// Who decided the exit code.
     pub origin: Origin,
@@ -52,6 +52,14 @@ pub struct Gathered {
     pub stderr: Captured,
 }
 
+impl Gathered {
+    /// Returns how many bytes of both were not kept.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.stdout.left_out() + self.stderr.left_out()
+    }
+}
+
 /// The bytes of one stream, bounded.
 #[derive(Debug, Default)]
 pub struct Captured {
@@ -62,10 +70,29 @@ pub struct Captured {
 impl Captured {
     /// Adds bytes, up to [`MAX_GATHERED`].
     pub fn push(&mut self, piece: &[u8]) {
-        let room = MAX_GATHERED - self.bytes.len();
+        self.push_within(piece, MAX_GATHERED - self.bytes.len());
+    }
+
+    /// Adds at most `room` bytes and counts the others; returns how many were added.
+    pub fn push_within(&mut self, piece: &[u8], room: usize) -> usize {
+        // What follows on something left out is left out, so that no gap hides.
+        let room = if self.left_out > 0 { 0 } else { room };
         let take = piece.len().min(room);
         self.bytes.extend_from_slice(&piece[..take]);
         self.left_out += (piece.len() - take) as u64;
+        take
+    }
+
+    /// Returns what was kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns how many bytes were not.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
     }
 }
 
@@ -169,6 +196,12 @@ impl Report {
             NotStarted::Otherwise => "not_started",
         };
         Self::of_controller(run, target, outcome, exit_code, why)
+    }
+
+    /// Describes a target whose turn did not come.
+    #[must_use]
+    pub fn skipped(run: RunId, target: NodeName, why: String) -> Self {
+        Self::of_controller(run, target, "skipped", code::NOT_STARTED, why)
     }
 
     /// Describes a run whose end this controller did not wait for.

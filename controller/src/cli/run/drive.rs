@@ -14,14 +14,13 @@ use proto::{
 };
 use tokio::task::JoinSet;
 
-use super::{
-    backlog::Backlog,
-    stdin::{self, Source},
-};
+use super::stdin::{self, Source};
 use crate::{
     cli::interrupt::Interrupts,
     output::{
-        self, Characters, Sink, Stream, View, WriteError, chain,
+        self, Characters, Sink, Stream, View, WriteError,
+        backlog::{Backlog, Bounds},
+        chain,
         events::Event,
         report::{Content, Gathered},
     },
@@ -132,7 +131,7 @@ impl Drive<'_> {
         let mut cancelling = std::pin::pin!(None);
         let mut interrupted = false;
         let mut closed = false;
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
         let mut pace = Pace::Full;
         let mut over = false;
         while !over || !backlog.is_empty() {
