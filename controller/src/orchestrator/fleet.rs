@@ -110,6 +110,8 @@ pub enum End {
     },
     /// Its turn did not come.
     Skipped(Skip),
+    /// Its end was not waited for. Said by whoever does not wait.
+    Left,
 }
 
 /// Why a target's turn did not come.
@@ -258,6 +260,17 @@ impl Fleet {
         if self.shared.addresses_changed.swap(false, Ordering::Relaxed) {
             self.shared.runner.keep_addresses();
         }
+    }
+
+    /// Returns what has happened by now, without waiting, and begins nothing any more.
+    pub fn leave(&mut self) -> Vec<Event> {
+        self.cancel();
+        self.begin();
+        let mut events: Vec<Event> = self.own.drain(..).collect();
+        while let Ok(event) = self.events.try_recv() {
+            events.push(event);
+        }
+        events
     }
 
     /// Lets those begin whose turn it is.

@@ -19,7 +19,7 @@ mod summary;
 pub use self::{
     diff::compare,
     fold::fold,
-    folder::{Folder, FolderError},
+    folder::{Folder, FolderError, Shelf},
     json::{Discovered, FleetEvent, Whole},
     prefix::Prefixes,
     results::{Result as TargetResult, Results},

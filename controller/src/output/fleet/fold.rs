@@ -88,6 +88,7 @@ fn label(end: &End) -> Option<String> {
             true => "unreachable".into(),
             false => "not started".into(),
         }),
+        End::Left => Some("left; it may still run".into()),
         End::Skipped(skip) => Some(format!("not started: {}", skipped(*skip))),
     }
 }

@@ -17,7 +17,7 @@ use fs_err::File;
 use proto::id::NodeName;
 use tokio::sync::mpsc;
 
-use crate::output::Stream;
+use crate::output::{SinkClosed, Stream};
 
 /// Pieces between the runs and the disk.
 const QUEUE: usize = 64;
@@ -45,6 +45,7 @@ pub enum FolderError {
     Broken,
 }
 
+#[derive(Debug)]
 enum Order {
     Write(NodeName, Stream, Bytes),
     /// Both files are complete; they exist even if nothing was written.
@@ -82,19 +83,16 @@ impl Folder {
         Ok(Self { queue, writer })
     }
 
-    /// Adds output, and waits while the disk is behind. Tells whether anything is still written.
-    pub async fn write(&self, target: &NodeName, stream: Stream, piece: Bytes) -> bool {
-        self.order(Order::Write(target.clone(), stream, piece))
-            .await
-    }
-
-    /// Completes the files of a target.
-    pub async fn close(&self, target: &NodeName) -> bool {
-        self.order(Order::Close(target.clone())).await
-    }
-
-    async fn order(&self, order: Order) -> bool {
-        self.queue.send(order).await.is_ok()
+    /// Waits until something can be queued.
+    ///
+    /// # Errors
+    /// Nothing can be written any more; [`Self::finish`] says why.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when this is dropped.
+    pub async fn ready(&self) -> Result<Shelf<'_>, SinkClosed> {
+        let place = self.queue.reserve().await;
+        place.map(Shelf).map_err(|_| SinkClosed)
     }
 
     /// Writes who succeeded and who did not, and waits until everything is written. Blocks.
@@ -106,6 +104,22 @@ impl Folder {
         drop(self.queue.blocking_send(Order::Lists(lists)));
         drop(self.queue);
         self.writer.join().unwrap_or(Err(FolderError::Broken))
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub struct Shelf<'a>(mpsc::Permit<'a, Order>);
+
+impl Shelf<'_> {
+    /// Adds output.
+    pub fn write(self, target: NodeName, stream: Stream, piece: Bytes) {
+        self.0.send(Order::Write(target, stream, piece));
+    }
+
+    /// Completes the files of a target.
+    pub fn close(self, target: NodeName) {
+        self.0.send(Order::Close(target));
     }
 }
 
@@ -181,12 +195,12 @@ mod tests {
         let folder = Folder::open(&path, false).unwrap();
         let [web, db]: [NodeName; 2] = ["web", "db"].map(|name| name.parse().unwrap());
 
-        assert!(
-            folder
-                .write(&web, Stream::Stdout, Bytes::from_static(b"\xffx"))
-                .await
-        );
-        assert!(folder.close(&web).await && folder.close(&db).await);
+        let piece = Bytes::from_static(b"\xffx");
+        let shelf = folder.ready().await.unwrap();
+        shelf.write(web.clone(), Stream::Stdout, piece);
+        for name in [&web, &db] {
+            folder.ready().await.unwrap().close(name.clone());
+        }
         let finished = tokio::task::spawn_blocking(|| folder.finish([vec![web], vec![db]]));
         finished.await.unwrap().unwrap();
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     exit::code,
-    orchestrator::fleet::{End, Skip},
+    orchestrator::fleet::End,
     output::{
         events::harmless_json,
         report::{Content, Gathered, NotStarted, Report},
@@ -39,29 +39,20 @@ struct Target<'a> {
     #[serde(flatten)]
     report: Report,
     #[serde(flatten)]
-    output: Option<&'a Gathered>,
+    output: &'a Gathered,
 }
 
 impl<'a> Whole<'a> {
-    /// Gathers it. Targets that are left have a report too.
+    /// Gathers it.
     #[must_use]
-    pub fn new(
-        run: RunId,
-        results: &'a Results,
-        left: &BTreeSet<NodeName>,
-        summary: &'a Summary,
-    ) -> Self {
+    pub fn new(run: RunId, results: &'a Results, summary: &'a Summary) -> Self {
         let target = |(name, result): (&NodeName, &'a Result)| Target {
             report: report(run, name.clone(), &result.end),
-            output: Some(&*result.output),
+            output: &result.output,
         };
-        let left = left.iter().map(|name| Target {
-            report: Report::left(run, name.clone()),
-            output: None,
-        });
         Self {
             run: run.to_string(),
-            targets: results.ended().map(target).chain(left).collect(),
+            targets: results.ended().map(target).collect(),
             summary,
         }
     }
@@ -89,6 +80,7 @@ pub(super) fn report(run: RunId, target: NodeName, end: &End) -> Report {
             };
             Report::not_started(run, target, outcome, code::UNREACHABLE, why.clone())
         }
+        End::Left => Report::left(run, target),
         End::Skipped(skip) => Report::skipped(run, target, skipped(*skip).into()),
     }
 }
@@ -200,6 +192,7 @@ impl<'a> FleetEvent<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::orchestrator::fleet::Skip;
 
     #[test]
     fn output_names_its_target_and_forges_no_event() {

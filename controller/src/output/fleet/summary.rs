@@ -66,6 +66,7 @@ impl Counted {
             } => Self::Unreachable,
             End::NotStarted { .. } => Self::NotStarted,
             End::Skipped(_) => Self::Skipped,
+            End::Left => Self::Left,
         }
     }
 
@@ -135,15 +136,10 @@ impl Summary {
                 outcome: Outcome::Finished(Exit::Code(code) | Exit::Signal(code)),
                 ..
             } if counted != Counted::Ok => *code,
-            End::Over { .. } | End::NotStarted { .. } | End::Skipped(_) => return,
+            End::Over { .. } | End::NotStarted { .. } | End::Skipped(_) | End::Left => return,
         };
         let named = self.codes.entry((counted, code)).or_default();
         named.insert(target.clone());
-    }
-
-    /// Counts a target that is left while it may run.
-    pub fn leave(&mut self, target: &NodeName) {
-        self.insert(target, Counted::Left);
     }
 
     fn insert(&mut self, target: &NodeName, counted: Counted) {
@@ -152,6 +148,12 @@ impl Summary {
             .entry(counted)
             .or_default()
             .insert(target.clone());
+    }
+
+    /// Tells whether the end of `target` is counted.
+    #[must_use]
+    pub fn has(&self, target: &NodeName) -> bool {
+        self.ended.values().any(|names| names.contains(target))
     }
 
     /// Takes how long it took.
@@ -210,9 +212,9 @@ impl Summary {
     pub fn split(&self) -> [Vec<&NodeName>; 2] {
         let (mut ok, mut not) = (Vec::new(), Vec::new());
         for (counted, names) in &self.ended {
-            match counted {
-                Counted::Ok => ok.extend(names),
-                _ => not.extend(names),
+            match *counted == Counted::Ok {
+                true => ok.extend(names),
+                false => not.extend(names),
             }
         }
         not.sort();
