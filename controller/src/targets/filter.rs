@@ -165,9 +165,9 @@ fn words(document: &Value, key: &str) -> Vec<String> {
     for step in key.split('.') {
         value = value.get(step).unwrap_or(&Value::Null);
     }
-    match value {
-        Value::Array(items) => items.iter().filter_map(word).collect(),
-        one => word(one).into_iter().collect(),
+    match value.as_array() {
+        Some(items) => items.iter().filter_map(word).collect(),
+        None => word(value).into_iter().collect(),
     }
 }
 

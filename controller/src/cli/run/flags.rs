@@ -12,9 +12,6 @@ use crate::{
 };
 
 /// Run a command on agents, and show its output as it is produced.
-///
-/// Targets are names, ranges (web[01-20]), globs (db*) and groups (@web) of groups.toml in this
-/// controller's folder.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "\
@@ -29,7 +26,10 @@ Examples:
   controller run -t 'web[01-20],@db' -x web07 -b -- uptime
   controller run --all -F os.family=linux --batch 25% --max-failures 2 -- systemctl restart ntp
 
-Exit codes, one target by its name: the remote one as it is; 124 timed out, 125 not started, 126 not executable,
+Targets: names, ranges web[01-20], globs db*, and groups @web, which groups.toml in this
+controller's folder lists as web = [\"web[01-20]\", \"@edge\"].
+
+Exit codes, one name: the remote one as it is; 124 timed out, 125 not started, 126 not executable,
 127 not found, 128+n ended by signal n, 130 interrupted, 141 the output could not be written here,
 254 denied, 255 unreachable or lost.
 Several targets (a range, glob, group, list or --all, however many match): the sum of 2 some failed,
@@ -83,14 +83,15 @@ pub(in crate::cli) struct RunArgs {
     /// Print what happens as JSON objects, one a line.
     #[arg(long)]
     pub(super) ndjson: bool,
-    #[command(flatten)]
-    pub(super) several: SeveralFlags,
     /// Let remote control characters reach the terminal.
     #[arg(long)]
     pub(super) raw: bool,
     /// The program and its arguments, or one script after --shell.
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(super) words: Vec<std::ffi::OsString>,
+    // The last, since its heading would be over everything that follows.
+    #[command(flatten)]
+    pub(super) several: SeveralFlags,
 }
 
 impl RunArgs {
