@@ -17,7 +17,7 @@ use std::{
 
 use node::{
     capabilities::AskError,
-    discovery::{LookUpError, Mechanism, fixed::KnownAddress},
+    discovery::{LookUpError, fixed::KnownAddress},
     link::DialError,
     links::{Found, Links},
     transport::BindError,
@@ -180,7 +180,7 @@ impl Orchestrator {
             name: name.clone(),
             source,
         })?;
-        self.remember(&found);
+        self.note(&found);
         self.put_by(found);
         Ok(described)
     }
@@ -204,42 +204,36 @@ impl Orchestrator {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the addresses that were only noted.
+    /// Writes the addresses that were noted and not yet written.
     pub fn keep_addresses(&self) {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = book.keep() {
-            warn_not_kept(&error);
+        if let Err(error) = self.book().keep() {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the address of an agent could not be remembered");
         }
-    }
-
-    /// Notes the address at which an agent proved itself, and tells whether that is news.
-    fn note(&self, found: &Found) -> bool {
-        let name = &found.link.peer().name;
-        let addr = found.link.remote_address();
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = found.mechanism == Mechanism::Fixed && book.contains(name, addr);
-        if !known {
-            book.note(name.clone(), addr);
-        }
-        !known
     }
 
     /// Closes every link, and waits until the agents know.
     pub async fn shutdown(&self) {
+        self.keep_addresses();
         self.links.shutdown().await;
     }
 
     /// Keeps the address at which an agent proved itself, for the next time.
     fn remember(&self, found: &Found) {
-        if self.note(found) {
-            self.keep_addresses();
-        }
+        self.note(found);
+        self.keep_addresses();
     }
-}
 
-fn warn_not_kept(error: &AddressBookError) {
-    let error = error as &dyn std::error::Error;
-    tracing::warn!(error, "the address of an agent could not be remembered");
+    /// Notes the address at which an agent proved itself.
+    fn note(&self, found: &Found) {
+        let name = found.link.peer().name.clone();
+        self.book().note(name, found.link.remote_address());
+    }
+
+    /// A book is only a cache: whatever a panic elsewhere left of it will do.
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Waits until an agent that is linked to has introduced itself, which proves that it lets us in.

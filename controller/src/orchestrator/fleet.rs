@@ -16,10 +16,7 @@ mod target;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -164,8 +161,6 @@ struct Shared {
     events: mpsc::Sender<Event>,
     /// The targets that were asked and have not ended. Never locked across an await.
     afoot: Mutex<BTreeSet<NodeName>>,
-    /// Whether a target was found where it was not known to be.
-    addresses_changed: AtomicBool,
 }
 
 impl Fleet {
@@ -197,7 +192,6 @@ impl Fleet {
             grace,
             events: to,
             afoot: Mutex::default(),
-            addresses_changed: AtomicBool::new(false),
         });
         Self {
             shared,
@@ -225,7 +219,6 @@ impl Fleet {
                 return Some(event);
             }
             if self.schedule.is_over() {
-                self.keep_addresses();
                 return None;
             }
             tokio::select! {
@@ -253,13 +246,6 @@ impl Fleet {
     #[must_use]
     pub fn afoot(&self) -> BTreeSet<NodeName> {
         self.shared.lock_afoot().clone()
-    }
-
-    /// Writes where the targets were found: once for all of them.
-    fn keep_addresses(&self) {
-        if self.shared.addresses_changed.swap(false, Ordering::Relaxed) {
-            self.shared.runner.keep_addresses();
-        }
     }
 
     /// Returns what has happened by now, without waiting, and begins nothing any more.

@@ -146,10 +146,10 @@ impl Orchestrator {
         self.remember(&running.found);
     }
 
-    /// Notes the address of a run's target, now that it proved itself; [`Self::keep_addresses`]
-    /// writes those of many at once. Tells whether there is something to write.
-    pub fn note_target(&self, running: &Running) -> bool {
-        self.note(&running.found)
+    /// Notes the address of a run's target, now that it proved itself. [`Self::keep_addresses`]
+    /// and [`Self::shutdown`] write those of many at once.
+    pub fn note_target(&self, running: &Running) {
+        self.note(&running.found);
     }
 
     async fn request(&self, wish: StartRun, found: &Found) -> Result<RunRequest, RunError> {

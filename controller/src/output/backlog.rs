@@ -33,10 +33,10 @@ impl Bounds {
         full: 24 << 20,
     };
 
-    /// For one of many: what the stream had under way, and little besides.
+    /// For one of many: little, besides what the link had under way, which always has room.
     pub(crate) const MANY: Self = Self {
         long: 256 << 10,
-        full: 5 << 20,
+        full: Self::ONE.full,
     };
 }
 

@@ -6,7 +6,7 @@ mod drive;
 mod form;
 mod plan;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use self::{
     choose::{Chosen, choose},
@@ -51,38 +51,84 @@ async fn whole(
     let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
     let runner = Arc::new(context.orchestrator);
-    let pacing = args.several.pacing();
-    let chosen = choose(&context.home, &runner, &selection, args, wish.start.window).await?;
-    if args.targets.plan {
-        runner.shutdown().await;
-        return plan::show(&chosen, &wish.start.command, args.json);
-    }
-    let Chosen {
-        targets,
-        unreachable,
-        discovered,
-    } = chosen;
-    if asks && !confirm::confirmed(&targets, &wish.start.command).await? {
-        output::say(&"nothing was run");
-        return Ok(code::INTERRUPTED);
-    }
-    let form = Form::new(args, &targets, wish.start.id, discovered.as_ref())?;
-    let begin_at_once = pacing.at_once(targets.len()) == targets.len();
-    let input = match wish.stdin {
-        Some(source) if begin_at_once => Some(Input::pass(source, targets.len())?),
-        Some(source) => Some(tokio::task::spawn_blocking(|| Input::keep(source)).await??),
-        None => None,
+    let all = All {
+        home: &context.home,
+        runner: &runner,
+        args,
+        selection: &selection,
+        single: selector.one().is_some(),
+        asks,
     };
-    let single = selector.one().is_some();
-    let plan = Plan {
-        targets,
-        unreachable,
-        wish: wish.start,
-        pacing,
-        input,
-        grace,
-    };
-    conclude(&runner, plan, form, single).await
+    let ended = all.carry_out(wish, grace).await;
+    runner.shutdown().await;
+    ended
+}
+
+/// What the whole is made of.
+struct All<'a> {
+    home: &'a Home,
+    runner: &'a Arc<Runner>,
+    args: &'a RunArgs,
+    selection: &'a Selection,
+    single: bool,
+    /// Whether somebody has to say yes.
+    asks: bool,
+}
+
+impl All<'_> {
+    async fn carry_out(&self, wish: Wish, grace: Duration) -> anyhow::Result<u8> {
+        let Self { args, runner, .. } = self;
+        let window = wish.start.window;
+        let chosen = choose(self.home, runner, self.selection, args, window).await?;
+        if args.targets.plan {
+            return plan::show(&chosen, &wish.start.command, args.json);
+        }
+        let Chosen {
+            targets,
+            unreachable,
+            discovered,
+        } = chosen;
+        if self.asks && !confirm::confirmed(&targets, &wish.start.command).await? {
+            output::say(&"nothing was run");
+            return Ok(code::INTERRUPTED);
+        }
+        let form = Form::new(args, &targets, wish.start.id, discovered.as_ref())?;
+        let pacing = args.several.pacing();
+        let at_once = pacing.at_once(targets.len()) == targets.len();
+        let input = match wish.stdin {
+            Some(source) if at_once => Some(Input::pass(source, targets.len())?),
+            Some(source) => Some(tokio::task::spawn_blocking(|| Input::keep(source)).await??),
+            None => None,
+        };
+        let plan = Plan {
+            targets,
+            unreachable,
+            wish: wish.start,
+            pacing,
+            input,
+            grace,
+        };
+        self.conclude(plan, form).await
+    }
+
+    /// Runs it, and returns the exit code.
+    async fn conclude(&self, plan: Plan, form: Form) -> anyhow::Result<u8> {
+        let targets = plan.targets.clone();
+        let fleet = Fleet::new(Arc::clone(self.runner), plan);
+        let Driven {
+            summary,
+            last,
+            trouble,
+        } = drive(fleet, targets, form).await?;
+        output::tell(&summary.line());
+        if let Some(trouble) = trouble {
+            return Ok(describe_error::report(&trouble, code::OUTPUT_CLOSED));
+        }
+        Ok(match (self.single, last) {
+            (true, Some(end)) => of_end(&end),
+            (_, _) => summary.several().code(),
+        })
+    }
 }
 
 fn resolve(global: &Global, selector: &Selector) -> anyhow::Result<Selection> {
@@ -95,31 +141,6 @@ fn resolve(global: &Global, selector: &Selector) -> anyhow::Result<Selection> {
         false => None,
     };
     Ok(selector.resolve(groups.as_ref())?)
-}
-
-/// Runs it, and returns the exit code.
-async fn conclude(
-    runner: &Arc<Runner>,
-    plan: Plan,
-    form: Form,
-    single: bool,
-) -> anyhow::Result<u8> {
-    let targets = plan.targets.clone();
-    let fleet = Fleet::new(Arc::clone(runner), plan);
-    let Driven {
-        summary,
-        last,
-        trouble,
-    } = drive(fleet, targets, form).await?;
-    output::tell(&summary.line());
-    runner.shutdown().await;
-    if let Some(trouble) = trouble {
-        return Ok(describe_error::report(&trouble, code::OUTPUT_CLOSED));
-    }
-    Ok(match (single, last) {
-        (true, Some(end)) => of_end(&end),
-        (_, _) => summary.several().code(),
-    })
 }
 
 /// Returns the exit code of the only target.

@@ -3,11 +3,7 @@
 //! **Invariant:** neither the target nor whoever shows its output is waited for alone: a
 //! cancellation is always heard.
 
-use std::{
-    collections::VecDeque,
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 use node::{
     link::Pace,
@@ -96,9 +92,7 @@ impl Job {
         let feed = stdin.zip(self.feed.take());
         let listened = self.listen(&mut hearing, &canceller, feed).await;
         let running = hearing.running;
-        if self.shared.runner.note_target(&running) {
-            self.shared.news_of_addresses();
-        }
+        self.shared.runner.note_target(&running);
         if !listened {
             tracing::debug!(target = %self.target, "left while it ran");
         }
@@ -162,13 +156,6 @@ impl Job {
             hearing.keep_pace(cancelling.is_none());
         }
         true
-    }
-}
-
-impl Shared {
-    /// Notes that the book of addresses is to be written at the end.
-    fn news_of_addresses(&self) {
-        self.addresses_changed.store(true, Ordering::Relaxed);
     }
 }
 

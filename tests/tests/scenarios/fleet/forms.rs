@@ -72,6 +72,21 @@ fn no_host_can_write_a_line_without_its_name() {
 }
 
 #[test]
+fn no_host_can_write_a_header() {
+    let lab = lab_of(&["web1", "db1"]);
+    for form in ["-b", "--diff"] {
+        let finished = ran(&lab, &["-t", "web1,db1", form], &forging()).expect_success();
+
+        let shown = finished.stdout_text();
+        let outside: Vec<&str> = shown
+            .split(['\n', '\r'])
+            .filter(|line| !line.starts_with("  ") && !line.is_empty())
+            .collect();
+        assert_eq!(outside, ["db1,web1 (2)"], "{form}: {shown}");
+    }
+}
+
+#[test]
 fn terminal_obeys_no_host_in_any_form() {
     let lab = lab_of(&["web1", "db1"]);
     for form in [&[][..], &["-b"], &["--diff"], &["--json"], &["--ndjson"]] {

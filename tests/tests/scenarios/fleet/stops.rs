@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use rustix::process::Signal;
-use scenarios::{Lab, PATIENCE, Process, eventually};
+use scenarios::{Finished, Lab, PATIENCE, Process, Stdin, Stdout, eventually};
 
 use super::{lab_of, script, sorted};
 
@@ -69,10 +69,12 @@ fn nobody_begins_after_too_many_failures() {
 fn unreachable_target_stops_no_other() {
     let lab = lab_of(&["w1", "w2"]);
 
-    let options = ["-t", "w[1-3]", "--connect-timeout", "300ms"];
+    let options = ["-t", "w[1-3]", "--connect-timeout", "300ms", "-vv"];
     let finished = Process::run(lab.controller(script(&options, "echo x"))).expect_code(4);
 
     assert_eq!(sorted(&finished.stdout_text()), ["w1: x", "w2: x"]);
+    let said = finished.stderr_text();
+    assert_eq!(said.matches("looked up once more").count(), 1, "{said}");
 }
 
 #[test]
@@ -137,37 +139,89 @@ fn ctrl_c_ends_every_process_and_skips_who_waits() {
     );
 }
 
-#[test]
-fn second_ctrl_c_leaves_and_shows_what_was_gathered() {
-    let lab = lab_of(&["w1", "w2"]);
+/// Starts a command that ends at once on w1 and then, on w2, does not end when it is asked to. Sends
+/// Ctrl-C twice after `ready`, and returns what came of it.
+fn left_at_once(lab: &Lab, options: &[&str], ready: impl Fn() -> bool) -> Finished {
     let folder = lab.mesh().folder().display().to_string();
-    // The first to come ends; the other ignores the wish to end for as long as it may.
     let text = format!(
         "echo early; if mkdir {folder}/first 2>/dev/null; then exit 0; fi; \
          trap '' TERM; echo $$ >> {folder}/pids; while :; do sleep 1; done"
     );
-    let command = lab.controller(script(&["-t", "w[1-2]", "-b", "--grace", "1h"], &text));
-    let (mut process, pids) = started(&lab, command, 1);
+    let mut all = vec!["-t", "w[1-2]", "-f", "1", "--grace", "1h"];
+    all.extend(options);
+    let (mut process, pids) = started(lab, lab.controller(script(&all, &text)), 1);
+    eventually(PATIENCE, ready);
 
     process.signal(Signal::INT);
     let _ = process.wait_for_line("cancelling; Ctrl-C again leaves at once", PATIENCE);
     process.signal(Signal::INT);
     let finished = process.wait_exit(PATIENCE).expect_code(4);
 
-    let shown = finished.stdout_text();
-    assert_eq!(shown.matches("  | early\n").count(), 2, "{shown}");
-    assert!(shown.contains(" (1): left; it may still run\n"), "{shown}");
-    let said = finished.stderr_text();
-    assert!(
-        said.contains("the command may still be ending on w"),
-        "{said}"
-    );
-    assert!(said.contains("1 ok, 1 left [w"), "{said}");
     // An hour is long: what was left is ended here.
     for pid in pids {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
     }
+    finished
+}
+
+#[test]
+fn second_ctrl_c_leaves_at_once_and_says_what_may_still_run() {
+    let lab = lab_of(&["w1", "w2"]);
+
+    let finished = left_at_once(&lab, &["-b"], || true);
+
+    let shown = finished.stdout_text();
+    assert!(shown.starts_with("w1 (1)\n  | early\n"), "{shown}");
+    assert!(
+        shown.contains("w2 (1): left; it may still run\n"),
+        "{shown}"
+    );
+    let said = finished.stderr_text();
+    assert!(
+        said.contains("the command may still be ending on w2\n"),
+        "{said}"
+    );
+    assert!(said.contains("1 ok, 1 left [w2]"), "{said}");
+}
+
+#[test]
+fn second_ctrl_c_keeps_what_was_gathered() {
+    let lab = lab_of(&["w1", "w2"]);
+    let folder = lab.mesh().folder().join("results");
+    let path = folder.display().to_string();
+    let read = |name: &str| fs_err::read_to_string(folder.join(name)).unwrap_or_default();
+
+    let _ = left_at_once(&lab, &["--out-dir", &path], || {
+        read("w2.stdout") == "early\n"
+    });
+
+    assert_eq!([read("w1.stdout"), read("w2.stdout")], ["early\n"; 2]);
+    assert_eq!(
+        [read("hosts.succeeded"), read("hosts.failed")],
+        ["w1\n", "w2\n"]
+    );
+}
+
+#[test]
+fn reader_that_stalls_costs_no_run_and_no_byte() {
+    const LINES: usize = 200_000;
+    let lab = lab_of(&["w1", "w2", "w3"]);
+    let text = format!("yes 0123456789012345678901234567890123456789012345678 | head -n {LINES}");
+    let command = lab.controller(script(&["-t", "w[1-3]"], &text));
+    let mut process = Process::start_with(command, Stdin::Empty, Stdout::Unread);
+
+    // The pipe is full and nobody reads; the runs still get their word on how they go.
+    eventually(PATIENCE, || process.is_running());
+    process.read_on();
+    let finished = process.wait_exit(PATIENCE).expect_success();
+
+    let prefix = "w1: ".len();
+    assert_eq!(finished.stdout_len, (3 * LINES * (prefix + 50)) as u64);
+    assert!(
+        finished.stderr_text().contains("Finished 3/3 in "),
+        "{finished:?}"
+    );
 }
 
 #[test]
