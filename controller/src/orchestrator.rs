@@ -43,6 +43,7 @@ pub struct Orchestrator {
     links: Links,
     /// Agents of which an address was given or remembered.
     known: BTreeSet<NodeName>,
+    lan: Lan,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
     /// Links that a look-up made, each for the next that is asked of its agent. Never locked across
@@ -112,6 +113,7 @@ impl Orchestrator {
             identity,
             links,
             known: names,
+            lan,
             book: Mutex::new(book),
             spare: Mutex::default(),
         })
@@ -121,6 +123,12 @@ impl Orchestrator {
     #[must_use]
     pub const fn known(&self) -> &BTreeSet<NodeName> {
         &self.known
+    }
+
+    /// Returns whether agents are looked for on the LAN.
+    #[must_use]
+    pub const fn lan(&self) -> Lan {
+        self.lan
     }
 
     /// Finds the agents that answer within `window`, and keeps the links to them for what is asked
@@ -192,6 +200,12 @@ impl Orchestrator {
             Some(found) => Ok(found),
             None => self.links.to(name, window).await,
         }
+    }
+
+    /// Tells whether a link to `name` is put by.
+    #[must_use]
+    pub fn is_linked(&self, name: &NodeName) -> bool {
+        self.spares().contains_key(name)
     }
 
     /// Keeps a link for what is asked of its agent next.

@@ -86,6 +86,24 @@ fn glob_that_matches_one_agent_is_planned_like_any_other() {
 }
 
 #[test]
+fn many_names_are_looked_up_on_a_lan_together_and_the_absent_ones_counted() {
+    let lab = Lab::on_lan(3);
+
+    let options = ["-t", "srv-linux-[01-09]", "--connect-timeout", "1s"];
+    let finished = Process::run(lab.controller(script(&options, "echo x"))).expect_code(4);
+
+    let expected = ["srv-linux-01: x", "srv-linux-02: x", "srv-linux-03: x"];
+    assert_eq!(sorted(&finished.stdout_text()), expected);
+    let said = finished.stderr_text();
+    assert!(
+        said.contains("3 ok, 6 unreachable [srv-linux-[04-09]]"),
+        "{said}"
+    );
+    let reason = "srv-linux-04 is not reachable: no answer on the LAN within 1 s\n";
+    assert!(said.contains(reason), "{said}");
+}
+
+#[test]
 fn filters_ask_the_agents_and_count_who_does_not_answer() {
     let lab = lab_of(&["web1", "web2"]);
 

@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{super::flags::RunArgs, tell_discovered};
 use crate::{
     home::Home,
-    orchestrator::DescribeError,
+    orchestrator::{DescribeError, Lan},
     output::{self, chain, fleet::Discovered},
     runner::Runner,
     targets::{Filter, SelectError, Selection, compact::compact_cut, filter::Fits},
@@ -28,6 +28,10 @@ const ASKED_AT_ONCE: usize = 64;
 
 /// Names that a message tells of.
 const SHOWN: usize = 8;
+
+/// Targets without a known address that are looked up on the LAN one by one. More are looked up
+/// together.
+const FEW: usize = 4;
 
 /// The frozen targets.
 #[derive(Debug)]
@@ -62,16 +66,49 @@ pub(super) async fn choose(
         existing.extend(issued.live);
     }
     let targets = selection.freeze(&existing)?;
+    let mut absent = match args.targets.plan && args.targets.filter.is_empty() {
+        true => BTreeMap::new(),
+        false => absent(runner, &targets, window).await,
+    };
     let filters = &args.targets.filter;
     let (targets, unreachable) = match filters.is_empty() {
         true => (targets, BTreeMap::new()),
-        false => filtered(runner, targets, filters, window).await?,
+        false => filtered(runner, targets, &absent, filters, window).await?,
     };
+    absent.extend(unreachable);
     Ok(Chosen {
         targets,
-        unreachable,
+        unreachable: absent,
         discovered,
     })
+}
+
+/// Looks on the LAN for many targets of which no address is known: together, and for those who do
+/// not answer once more. Returns who still did not, and why that is all that can be said.
+async fn absent(
+    runner: &Arc<Runner>,
+    targets: &BTreeSet<NodeName>,
+    window: Duration,
+) -> BTreeMap<NodeName, String> {
+    let mut absent: BTreeSet<&NodeName> = targets.difference(runner.known()).collect();
+    if runner.lan() == Lan::Ignore {
+        return BTreeMap::new();
+    }
+    for _ in 0..2 {
+        absent.retain(|name| !runner.is_linked(name));
+        if absent.len() <= FEW {
+            return BTreeMap::new();
+        }
+        let (_, blind) = runner.discover(window).await;
+        blind.iter().for_each(|error| output::say(&chain(error)));
+    }
+    absent.retain(|name| !runner.is_linked(name));
+    let seconds = window.as_secs_f32();
+    let why = |name| format!("{name} is not reachable: no answer on the LAN within {seconds} s");
+    absent
+        .into_iter()
+        .map(|name| (name.clone(), why(name)))
+        .collect()
 }
 
 /// Agents on record at the CA, if it is here.
@@ -136,13 +173,15 @@ fn arithmetic(
 /// Asks each what it is. One that does not answer stays a target, and counts as not reached.
 async fn filtered(
     runner: &Arc<Runner>,
-    candidates: BTreeSet<NodeName>,
+    mut candidates: BTreeSet<NodeName>,
+    absent: &BTreeMap<NodeName, String>,
     filters: &[Filter],
     window: Duration,
 ) -> anyhow::Result<(BTreeSet<NodeName>, BTreeMap<NodeName, String>)> {
     let all = candidates.len();
-    let (mut targets, mut unreachable, mut cannot_tell) =
-        (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+    candidates.retain(|name| !absent.contains_key(name));
+    let mut targets: BTreeSet<NodeName> = absent.keys().cloned().collect();
+    let (mut unreachable, mut cannot_tell) = (BTreeMap::new(), BTreeSet::new());
     for (name, answer) in asked(runner, candidates, window).await? {
         match answer.map(|document| judged(filters, &document)) {
             Ok(Fits::Yes) => drop(targets.insert(name)),
