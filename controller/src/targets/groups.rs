@@ -275,6 +275,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_groups_file() {
+        let text = include_str!("../../../examples/groups.toml");
+
+        assert_eq!(
+            patterns(text, "@production").unwrap(),
+            ["web[01-20]", "db-a", "db-b", "db-test*"]
+        );
+    }
+
+    #[test]
     fn circle_is_named_with_the_whole_way_round() {
         let text = "a = [\"@b\"]\nb = [\"x\", \"@c\"]\nc = [\"@a\"]";
 

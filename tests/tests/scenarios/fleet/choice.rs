@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use scenarios::{Finished, Lab, Process, Stdin, Stdout};
+use scenarios::{Finished, Lab, Process, Stdin, Stdout, Terminal};
 
 use super::{lab_of, script, sorted};
 
@@ -101,6 +101,8 @@ fn many_names_are_looked_up_on_a_lan_together_and_the_absent_ones_counted() {
     );
     let reason = "srv-linux-04 is not reachable: no answer on the LAN within 1 s\n";
     assert!(said.contains(reason), "{said}");
+    let book = fs_err::read_to_string(lab.mesh().home().join("addresses.json")).unwrap();
+    assert_eq!(book.matches("srv-linux-0").count(), 3, "{book}");
 }
 
 #[test]
@@ -256,6 +258,33 @@ fn everybody_is_asked_for_and_not_meant_by_accident() {
         .run(script(&["--all", "--yes"], &touch))
         .expect_success();
     assert!(mark.exists());
+}
+
+#[test]
+fn person_is_asked_before_a_command_runs_everywhere() {
+    let lab = lab_of(&["web1", "web2"]);
+    let mark = lab.mesh().folder().join("mark");
+    let touch = format!("touch {}", mark.display());
+    let answered = |answer: &str| {
+        let command = lab.controller(script(&["--all"], &touch));
+        Terminal::run_typing(command, answer)
+    };
+
+    for no in ["n\n", "\n", "yessir\n", "\u{4}"] {
+        let terminal = answered(no);
+        assert_eq!(
+            terminal.status.code(),
+            Some(130),
+            "{no:?}: {}",
+            terminal.text()
+        );
+        assert!(terminal.text().contains("nothing was run"), "{no:?}");
+        assert!(!mark.exists(), "{no:?}");
+    }
+    let terminal = answered("y\n");
+    let question = format!("Run sh -c \"{touch}\" on 2 agents (web[1-2])? [y/N] ");
+    assert!(terminal.text().contains(&question), "{}", terminal.text());
+    assert!(terminal.status.success() && mark.exists());
 }
 
 #[test]
