@@ -3,6 +3,7 @@
 //! Owns parsing, messages and nothing else; what happens is the orchestrator's.
 
 mod agents;
+mod attach;
 mod cancel;
 mod capabilities;
 mod completions;
@@ -11,6 +12,7 @@ mod funnelcloud;
 mod interrupt;
 mod logs;
 mod man;
+mod note;
 mod pki;
 mod profiles;
 mod quickstart;
@@ -71,6 +73,7 @@ pub struct Global {
 enum Verb {
     Quickstart(quickstart::QuickstartArgs),
     Run(Box<run::RunArgs>),
+    Attach(attach::AttachArgs),
     Logs(logs::LogsArgs),
     Cancel(cancel::CancelArgs),
     Runs(runs::RunsArgs),
@@ -130,6 +133,7 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
     match verb {
         Verb::Quickstart(args) => quickstart::quickstart(&args),
         Verb::Run(args) => run::run(&global, *args),
+        Verb::Attach(args) => attach::attach(&global, &args),
         Verb::Logs(args) => logs::logs(&global, &args),
         Verb::Cancel(args) => cancel::cancel(&global, &args),
         Verb::Runs(args) => runs::runs(&global, &args),

@@ -26,8 +26,14 @@ pub mod code {
     pub const OK: u8 = 0;
     /// A report says that something is wrong.
     pub const FAILURE: u8 = 1;
+    /// Of several targets, some failed: a bit.
+    pub const SOME_FAILED: u8 = 2;
     /// No target matched.
     pub const NO_TARGET: u8 = 3;
+    /// Of several targets, some were unreachable or lost: a bit.
+    pub const SOME_UNREACHABLE: u8 = 4;
+    /// Of several targets, some were not begun because too many failed: a bit.
+    pub const STOPPED: u8 = 8;
     /// The words of the command make no sense (BSD `EX_USAGE`).
     pub const USAGE: u8 = 64;
     /// A limit of the run was reached (as `timeout(1)`).
@@ -100,6 +106,32 @@ fn of_refusal(refusal: &Refusal) -> u8 {
         | Refusal::DifferentRequest
         | Refusal::OtherController
         | Refusal::GivenUp => code::UNREACHABLE,
+    }
+}
+
+/// What went wrong on several targets.
+///
+/// A selector that is one plain name keeps the codes of one target. A range, a glob, a group, `--all`
+/// or more than one name counts as several, also where only one agent matches: a script must not get
+/// other codes because a fleet has shrunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Several {
+    /// Some failed: their exit code is not 0, a signal or limit ended them, they were refused,
+    /// cancelled, or not begun for an interruption.
+    pub failed: bool,
+    /// Some were not to be reached, or what became of them is not known.
+    pub unreachable: bool,
+    /// Some were not begun because too many others failed.
+    pub stopped: bool,
+}
+
+impl Several {
+    /// Returns the exit code: 2, 4 and 8, added up.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        u8::from(self.failed) * code::SOME_FAILED
+            + u8::from(self.unreachable) * code::SOME_UNREACHABLE
+            + u8::from(self.stopped) * code::STOPPED
     }
 }
 

@@ -139,19 +139,31 @@ impl History {
             command: command.chars().take(MAX_COMMAND).collect(),
             targets,
         };
-        self.append(&line)?;
+        self.append(&[line])?;
         node::fault::point("history-after-asked");
         Ok(())
     }
 
-    /// Writes down how a run ended on one agent.
+    /// Writes down how a run ended on some agents.
     ///
     /// # Errors
     /// It could not be written.
-    pub fn ended(&self, run: RunId, target: NodeName, end: End) -> Result<(), HistoryError> {
-        node::fault::point("history-before-ended");
+    pub fn ended(
+        &self,
+        run: RunId,
+        ends: impl IntoIterator<Item = (NodeName, End)>,
+    ) -> Result<(), HistoryError> {
         let run = run.to_string();
-        self.append(&Line::Ended { run, target, end })?;
+        let lines: Vec<Line> = ends
+            .into_iter()
+            .map(|(target, end)| Line::Ended {
+                run: run.clone(),
+                target,
+                end,
+            })
+            .collect();
+        node::fault::point("history-before-ended");
+        self.append(&lines)?;
         node::fault::point("history-after-ended");
         Ok(())
     }
@@ -198,15 +210,21 @@ impl History {
         }
     }
 
-    fn append(&self, line: &Line) -> Result<(), HistoryError> {
+    fn append(&self, lines: &[Line]) -> Result<(), HistoryError> {
         let failed = |source| HistoryError {
             step: "write",
             source,
         };
-        let json = serde_json::to_string(line).map_err(|error| failed(error.into()))?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for line in lines {
+            text.push('\n');
+            text += &serde_json::to_string(line).map_err(|error| failed(error.into()))?;
+        }
         let mut file = self.open().map_err(failed)?;
-        let written = file.write_all(format!("\n{json}").as_bytes());
-        written.map_err(failed)
+        file.write_all(text.as_bytes()).map_err(failed)
     }
 
     fn open(&self) -> io::Result<File> {
@@ -327,7 +345,7 @@ mod tests {
         let both = vec![name("a"), name("b")];
         history.asked(id(0x11), "uname -a", both, 5).unwrap();
         history.asked(id(0x12), "true", vec![name("a")], 6).unwrap();
-        history.ended(id(0x11), name("b"), end()).unwrap();
+        history.ended(id(0x11), [(name("b"), end())]).unwrap();
 
         let entry = history.find("1111").unwrap();
 

@@ -1,7 +1,7 @@
 //! The controller's folder, `MESOSYNC_HOME`: where its own state lives.
 //!
-//! Owns the names of the files that are not the CA's (those are `pki::Store`'s): the configuration
-//! and the addresses at which agents last answered.
+//! Owns the names of the files that are not the CA's (those are `pki::Store`'s): the
+//! configuration, the groups of targets, and the addresses at which agents last answered.
 
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,12 @@ impl Home {
     #[must_use]
     pub fn history(&self) -> History {
         History::of(&self.0)
+    }
+
+    /// Returns the path of the groups of targets.
+    #[must_use]
+    pub fn groups(&self) -> PathBuf {
+        self.0.join("groups.toml")
     }
 
     /// Returns the path of the mesh's revocation list, if one was received or made.

@@ -11,4 +11,5 @@ pub mod home;
 pub mod orchestrator;
 pub mod output;
 pub mod runner;
+pub mod targets;
 pub mod timespan;

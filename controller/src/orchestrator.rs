@@ -5,18 +5,19 @@
 //! two halves; there is no other way to an agent.
 
 mod addresses;
+pub mod fleet;
 mod run;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use node::{
     capabilities::AskError,
-    discovery::{LookUpError, Mechanism, fixed::KnownAddress},
+    discovery::{LookUpError, fixed::KnownAddress},
     link::DialError,
     links::{Found, Links},
     transport::BindError,
@@ -40,8 +41,14 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 pub struct Orchestrator {
     identity: Identity,
     links: Arc<Links>,
+    /// Agents of which an address was given or remembered.
+    known: BTreeSet<NodeName>,
+    lan: Lan,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
+    /// Links that a look-up made, each for the next that is asked of its agent. Never locked across
+    /// an await.
+    spare: Mutex<BTreeMap<NodeName, Found>>,
 }
 
 /// What an orchestrator needs.
@@ -100,12 +107,39 @@ impl Orchestrator {
         } = setup;
         let book = AddressBook::open(address_book, identity.fingerprint());
         known.extend(book.known());
+        let names = known.iter().map(|known| known.name.clone()).collect();
         let links = Links::bind(&identity, &revocation, known, lan)?;
         Ok(Self {
             identity,
             links: Arc::new(links),
+            known: names,
+            lan,
             book: Mutex::new(book),
+            spare: Mutex::default(),
         })
+    }
+
+    /// Returns the agents of which an address is known.
+    #[must_use]
+    pub const fn known(&self) -> &BTreeSet<NodeName> {
+        &self.known
+    }
+
+    /// Returns whether agents are looked for on the LAN.
+    #[must_use]
+    pub const fn lan(&self) -> Lan {
+        self.lan
+    }
+
+    /// Finds the agents that answer within `window`, and keeps the links to them for what is asked
+    /// of them next.
+    pub async fn discover(&self, window: Duration) -> (BTreeSet<NodeName>, Vec<LookUpError>) {
+        let (answers, blind) = self.agents(window).await;
+        let names = answers.keys().cloned().collect();
+        for (_, answer) in answers {
+            self.put_by(answer.found);
+        }
+        (names, blind)
     }
 
     /// Lists the agents that answer within `window`.
@@ -146,7 +180,7 @@ impl Orchestrator {
         name: &NodeName,
         window: Duration,
     ) -> Result<Capabilities, DescribeError> {
-        let found = self.links.to(name, window).await;
+        let found = self.linked(name, window).await;
         let found = found.map_err(|error| DescribeError::Unreachable(Box::new(error)))?;
         let described = timeout(DESCRIBE_LIMIT, node::capabilities::ask(&found.link)).await;
         let described = described.unwrap_or(Err(AskError::Silent));
@@ -154,28 +188,65 @@ impl Orchestrator {
             name: name.clone(),
             source,
         })?;
-        self.remember(&found);
+        self.note(&found);
+        self.put_by(found);
         Ok(described)
+    }
+
+    /// Takes the link that is put by, or makes one.
+    async fn linked(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
+        let put_by = self.spares().remove(name);
+        match put_by.filter(|found| found.link.closed().is_none()) {
+            Some(found) => Ok(found),
+            None => self.links.to(name, window).await,
+        }
+    }
+
+    /// Tells whether a link to `name` is put by.
+    #[must_use]
+    pub fn is_linked(&self, name: &NodeName) -> bool {
+        self.spares().contains_key(name)
+    }
+
+    /// Keeps a link for what is asked of its agent next.
+    fn put_by(&self, found: Found) {
+        let name = found.link.peer().name.clone();
+        self.spares().insert(name, found);
+    }
+
+    fn spares(&self) -> MutexGuard<'_, BTreeMap<NodeName, Found>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the addresses that were noted and not yet written.
+    pub fn keep_addresses(&self) {
+        if let Err(error) = self.book().keep() {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the address of an agent could not be remembered");
+        }
     }
 
     /// Closes every link, and waits until the agents know.
     pub async fn shutdown(&self) {
+        self.keep_addresses();
         self.links.shutdown().await;
     }
 
     /// Keeps the address at which an agent proved itself, for the next time.
     fn remember(&self, found: &Found) {
-        let name = &found.link.peer().name;
-        let addr = found.link.remote_address();
-        // A book is only a cache: whatever a panic elsewhere left of it will do.
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.mechanism == Mechanism::Fixed && book.contains(name, addr) {
-            return;
-        }
-        if let Err(error) = book.remember(name.clone(), addr) {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the address of an agent could not be remembered");
-        }
+        self.note(found);
+        self.keep_addresses();
+    }
+
+    /// Notes the address at which an agent proved itself.
+    fn note(&self, found: &Found) {
+        let name = found.link.peer().name.clone();
+        self.book().note(name, found.link.remote_address());
+    }
+
+    /// A book is only a cache: whatever a panic elsewhere left of it will do.
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

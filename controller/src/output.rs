@@ -4,8 +4,11 @@
 //! [`terminal::Neutraliser`], unless somebody asked for them as they are (`run --raw`, `shell`), and an
 //! error's text only escaped, since it may quote a peer.
 
+pub(crate) mod backlog;
 mod characters;
 pub mod events;
+pub mod fleet;
+mod live;
 pub mod report;
 mod sink;
 pub mod terminal;
@@ -19,6 +22,7 @@ use std::{
 use proto::text::escaped;
 
 pub use self::characters::Characters;
+pub use self::live::Live;
 pub use self::sink::{Sink, SinkClosed, Stream, View};
 use self::terminal::{Line, OURS};
 
@@ -69,10 +73,16 @@ pub fn whole(text: &str) -> Result<(), WriteError> {
 
 /// Writes a message of this program to standard error, always on a line of its own.
 pub fn say(text: &dyn Display) {
+    tell(&format!("{OURS} {text}"));
+}
+
+/// Writes a line about all targets to standard error. Where there are several, no line of a host
+/// is without its name, so this one needs no mark.
+pub fn tell(text: &dyn Display) {
     let begun = !std::mem::take(&mut *current_line()).is_empty();
     let newline = if begun { "\n" } else { "" };
     // In one piece; and without a standard error there is nobody to tell.
-    drop(io::stderr().write_all(format!("{newline}{OURS} {text}\n").as_bytes()));
+    live::aside(|| drop(io::stderr().write_all(format!("{newline}{text}\n").as_bytes())));
 }
 
 /// Writes an error with its whole chain, once, and what to do next.

@@ -20,7 +20,7 @@ use libp2p::futures::{
 use pki::{Expect, Identity, Revocation};
 use proto::id::{NodeId, NodeName, Role};
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
@@ -45,6 +45,11 @@ const LISTING_QUIET: Duration = Duration::from_millis(300);
 /// Handshakes in progress at once. More would only slow each other down.
 const MAX_DIALS: usize = 64;
 
+/// Look-ups on the LAN in progress at once: each has a thread and sockets of its own, so a command
+/// on many targets must not begin one for each of them. The others wait, while their known
+/// addresses are tried.
+const MAX_LAN_LOOK_UPS: usize = 4;
+
 /// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -57,6 +62,7 @@ pub struct Links {
     mechanisms: Vec<Box<dyn Discovery>>,
     known: Vec<KnownAddress>,
     lan: Lan,
+    lan_look_ups: Semaphore,
 }
 
 impl fmt::Debug for Links {
@@ -176,6 +182,7 @@ impl Links {
             mechanisms,
             known,
             lan,
+            lan_look_ups: Semaphore::new(MAX_LAN_LOOK_UPS),
         })
     }
 
@@ -277,6 +284,11 @@ impl<'a> Race<'a> {
                     if mechanism.mechanism() != Mechanism::Fixed && links.knows(wanted) {
                         sleep(HEAD_START).await;
                     }
+                    let _turn = match mechanism.mechanism() {
+                        // Never closed.
+                        Mechanism::Mdns => links.lan_look_ups.acquire().await.ok(),
+                        Mechanism::Fixed => None,
+                    };
                     mechanism.look_up(wanted, found).await
                 }
                 .boxed(),

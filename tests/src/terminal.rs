@@ -45,7 +45,22 @@ impl Terminal {
     /// When there is no terminal to be had, or the program hangs.
     #[must_use]
     #[track_caller]
-    pub fn run(mut command: Command, screen: Screen) -> Self {
+    pub fn run(command: Command, screen: Screen) -> Self {
+        Self::run_with(command, screen, None)
+    }
+
+    /// Runs `command` on a new terminal, all of it, at which a person has typed `typed`.
+    ///
+    /// # Panics
+    /// When there is no terminal to be had, or the program hangs.
+    #[must_use]
+    #[track_caller]
+    pub fn run_typing(command: Command, typed: &str) -> Self {
+        Self::run_with(command, Screen::Both, Some(typed))
+    }
+
+    #[track_caller]
+    fn run_with(mut command: Command, screen: Screen, typed: Option<&str>) -> Self {
         let (ours, theirs) = match pair() {
             Ok(pair) => pair,
             Err(error) => panic!("no pseudo-terminal: {error}"),
@@ -54,7 +69,16 @@ impl Terminal {
             Ok(fd) => Stdio::from(fd),
             Err(error) => panic!("no pseudo-terminal: {error}"),
         };
-        command.stdin(Stdio::null()).stderr(clone(&theirs));
+        command.stderr(clone(&theirs));
+        command.stdin(match typed {
+            Some(_) => clone(&theirs),
+            None => Stdio::null(),
+        });
+        if let Some(typed) = typed
+            && let Err(error) = rustix::io::write(&ours, typed.as_bytes())
+        {
+            panic!("nothing can be typed: {error}");
+        }
         command.stdout(match screen {
             Screen::Both => clone(&theirs),
             Screen::StderrOnly => Stdio::null(),

@@ -3,13 +3,14 @@
 use node::{links::Unreachable, run::StartRunError};
 use proto::run::{Limit, Outcome, Refusal, StartFailure};
 
-use super::setup::IdentityError;
+use super::{run::NotConfirmed, setup::IdentityError};
 use crate::{
     config::ConfigError,
     exit::code,
     home::NoHome,
-    orchestrator::{DescribeError, EndRunError, RunError},
-    output::{self, WriteError},
+    orchestrator::{DescribeError, EndRunError, RunError, fleet::InputError},
+    output::{self, WriteError, fleet::FolderError},
+    targets::SelectError,
 };
 
 /// What helps where a certificate is not accepted.
@@ -41,6 +42,18 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     if cause::<ConfigError>(error).is_some() || cause::<NoHome>(error).is_some() {
         return verdict(code::USAGE, None);
     }
+    if let Some(error) = cause::<SelectError>(error) {
+        return select(error);
+    }
+    let is_usage = cause::<NotConfirmed>(error).is_some() || cause::<Usage>(error).is_some();
+    if is_usage || cause::<InputError>(error).is_some() {
+        return verdict(code::USAGE, None);
+    }
+    match cause::<FolderError>(error) {
+        Some(FolderError::NotEmpty { .. }) => return verdict(code::USAGE, None),
+        Some(_) => return verdict(code::OUTPUT_CLOSED, None),
+        None => {}
+    }
     if let Some(error) = cause::<IdentityError>(error) {
         return verdict(code::UNREACHABLE, Some(error.next_step()));
     }
@@ -65,6 +78,24 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
             verdict(code::UNREACHABLE, None)
         }
         None => verdict(otherwise, None),
+    }
+}
+
+/// Words that make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) &'static str);
+
+fn select(error: &SelectError) -> Verdict {
+    match error {
+        SelectError::NoMatch { .. } => Verdict {
+            code: code::NO_TARGET,
+            next: Some("`controller agents` lists who answers now".into()),
+        },
+        SelectError::Groups(_) | SelectError::Name(_) | SelectError::TooMany { .. } => Verdict {
+            code: code::USAGE,
+            next: None,
+        },
     }
 }
 

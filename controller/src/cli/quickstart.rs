@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use self::agent::ChildAgent;
 use super::{
     capabilities,
-    run::drive::{Driven, Shown, Stage, drive},
+    run::drive::{Driven, OnInterrupt, Shown, Stage, drive},
     setup,
 };
 use crate::{
@@ -197,6 +197,11 @@ fn verified(link: &Link, mechanism: Mechanism, took: Duration) -> anyhow::Result
     ))
 }
 
+/// Ctrl-C cancels the command.
+const ON_INTERRUPT: OnInterrupt = OnInterrupt::Cancel {
+    grace: DEFAULT_GRACE,
+};
+
 /// Runs a command that takes a few seconds, so that one sees it stream.
 async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()> {
     let script = "for i in 1 2 3 4 5; do echo \"$i: $(uname -n), $(date +%T)\"; sleep 0.5; done";
@@ -222,7 +227,7 @@ async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()>
     let mut running = orchestrator.start(wish).await?;
     let shown = Shown::Bytes(View::Auto);
     let stage = Stage::set(shown)?;
-    if let Driven::OutputFailed(error) = drive(&mut running, stage, None, DEFAULT_GRACE).await {
+    if let Driven::OutputFailed(error) = drive(&mut running, stage, None, ON_INTERRUPT).await {
         return Err(error.into());
     }
     match running.outcome() {

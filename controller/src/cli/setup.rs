@@ -17,6 +17,7 @@ use crate::{
 
 /// What a verb works with.
 pub(super) struct Context {
+    pub(super) home: Home,
     pub(super) config: Config,
     pub(super) orchestrator: Orchestrator,
 }
@@ -81,6 +82,7 @@ pub(super) fn open(global: &Global) -> anyhow::Result<Context> {
         address_book: home.addresses(),
     };
     Ok(Context {
+        home,
         config,
         orchestrator: Orchestrator::bind(setup)?,
     })

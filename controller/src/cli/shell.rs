@@ -36,7 +36,7 @@ use self::{
 use super::{
     Global, describe_error,
     run::{
-        explain,
+        one::explain,
         words::{environment, principal, random_id, word},
     },
     setup,

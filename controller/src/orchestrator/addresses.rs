@@ -19,6 +19,8 @@ pub struct AddressBook {
     path: PathBuf,
     mesh: Fingerprint,
     by_name: BTreeMap<NodeName, Vec<SocketAddr>>,
+    /// Whether something was noted that is not written.
+    is_news: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +54,7 @@ impl AddressBook {
             path,
             mesh,
             by_name,
+            is_news: false,
         }
     }
 
@@ -76,10 +79,30 @@ impl AddressBook {
     /// # Errors
     /// It could not be written.
     pub fn remember(&mut self, name: NodeName, addr: SocketAddr) -> Result<(), AddressBookError> {
+        self.note(name, addr);
+        self.keep()
+    }
+
+    /// Puts `addr` first among the addresses of `name`, to be [kept](Self::keep) with others.
+    pub fn note(&mut self, name: NodeName, addr: SocketAddr) {
+        if self.contains(&name, addr) {
+            return;
+        }
+        self.is_news = true;
         let addrs = self.by_name.entry(name).or_default();
         addrs.retain(|known| *known != addr);
         addrs.insert(0, addr);
         addrs.truncate(PER_AGENT);
+    }
+
+    /// Writes the book, if something was noted.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn keep(&mut self) -> Result<(), AddressBookError> {
+        if !std::mem::take(&mut self.is_news) {
+            return Ok(());
+        }
         self.write()
             .map_err(|source| AddressBookError::Write { source })
     }

@@ -154,7 +154,7 @@ impl Orchestrator {
     /// # Errors
     /// Nothing was started, and why.
     pub async fn start(&self, wish: StartRun) -> Result<Running, RunError> {
-        let found = self.links.to(&wish.target, wish.window).await;
+        let found = self.linked(&wish.target, wish.window).await;
         let found = found.map_err(|error| RunError::Unreachable(Box::new(error)))?;
         let id = wish.id;
         let target = wish.target.clone();
@@ -206,6 +206,12 @@ impl Orchestrator {
     /// Keeps the address of a run's target, now that it proved itself.
     pub fn remember_target(&self, running: &Running) {
         self.remember(running.found());
+    }
+
+    /// Notes the address of a run's target, now that it proved itself. [`Self::keep_addresses`]
+    /// and [`Self::shutdown`] write those of many at once.
+    pub fn note_target(&self, running: &Running) {
+        self.note(running.found());
     }
 
     async fn request(&self, wish: StartRun, found: &Found) -> Result<RunRequest, RunError> {

@@ -22,7 +22,7 @@ pub struct Report {
     /// On which target.
     pub target: NodeName,
     /// One of `finished`, `refused`, `timed_out`, `cancelled`, `lost`; and where nothing was started
-    /// for a reason that lies on this side, `unreachable` or `not_started`.
+    /// for a reason that lies on this side, `unreachable`, `not_started` or `skipped`.
     pub outcome: &'static str,
     /// Who decided the exit code.
     pub origin: Origin,
@@ -55,6 +55,14 @@ pub struct Gathered {
     pub stderr: Captured,
 }
 
+impl Gathered {
+    /// Returns how many bytes of both were not kept.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.stdout.left_out() + self.stderr.left_out()
+    }
+}
+
 /// The bytes of one stream, bounded.
 #[derive(Debug, Default)]
 pub struct Captured {
@@ -65,10 +73,29 @@ pub struct Captured {
 impl Captured {
     /// Adds bytes, up to [`MAX_GATHERED`].
     pub fn push(&mut self, piece: &[u8]) {
-        let room = MAX_GATHERED - self.bytes.len();
+        self.push_within(piece, MAX_GATHERED - self.bytes.len());
+    }
+
+    /// Adds at most `room` bytes and counts the others; returns how many were added.
+    pub fn push_within(&mut self, piece: &[u8], room: usize) -> usize {
+        // What follows on something left out is left out, so that no gap hides.
+        let room = if self.left_out > 0 { 0 } else { room };
         let take = piece.len().min(room);
         self.bytes.extend_from_slice(&piece[..take]);
         self.left_out += (piece.len() - take) as u64;
+        take
+    }
+
+    /// Returns what was kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns how many bytes were not.
+    #[must_use]
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
     }
 }
 
@@ -119,16 +146,8 @@ impl Report {
     /// Describes how `run` ended.
     #[must_use]
     pub fn new(run: RunId, target: NodeName, outcome: &Outcome, ended: Option<&Ended>) -> Self {
-        let (code, origin) = of_outcome(outcome);
-        let (exit_code, signal) = match outcome {
-            Outcome::Finished(Exit::Code(remote)) => (remote.cast_unsigned(), None),
-            Outcome::Finished(Exit::Signal(signal)) => (code.into(), Some(*signal)),
-            Outcome::Refused(_)
-            | Outcome::TimedOut(_)
-            | Outcome::Cancelled
-            | Outcome::NotStarted
-            | Outcome::Lost(_) => (code.into(), None),
-        };
+        let (_, origin) = of_outcome(outcome);
+        let (exit_code, signal) = exit_code(outcome);
         let (left, unconfirmed) = match ended.map(|ended| &ended.tree) {
             Some(Tree::Left { pids }) => (pids.clone(), Vec::new()),
             Some(Tree::Unconfirmed { pids }) => (Vec::new(), pids.clone()),
@@ -177,6 +196,12 @@ impl Report {
         Self::of_controller(run, target, outcome, exit_code, why)
     }
 
+    /// Describes a target whose turn did not come.
+    #[must_use]
+    pub fn skipped(run: RunId, target: NodeName, why: String) -> Self {
+        Self::of_controller(run, target, "skipped", code::NOT_STARTED, why)
+    }
+
     /// Describes a run whose end this controller did not wait for.
     #[must_use]
     pub fn left(run: RunId, target: NodeName) -> Self {
@@ -208,7 +233,24 @@ impl Report {
     }
 }
 
-const fn word(outcome: &Outcome) -> &'static str {
+/// Returns the exit code of a report, with all its bits, and the signal that ended the process.
+#[must_use]
+pub fn exit_code(outcome: &Outcome) -> (u32, Option<i32>) {
+    let (code, _) = of_outcome(outcome);
+    match outcome {
+        Outcome::Finished(Exit::Code(remote)) => (remote.cast_unsigned(), None),
+        Outcome::Finished(Exit::Signal(signal)) => (code.into(), Some(*signal)),
+        Outcome::Refused(_)
+        | Outcome::TimedOut(_)
+        | Outcome::Cancelled
+        | Outcome::NotStarted
+        | Outcome::Lost(_) => (code.into(), None),
+    }
+}
+
+/// Returns the word for an outcome.
+#[must_use]
+pub const fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Finished(_) => "finished",
         Outcome::Refused(_) => "refused",

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
-    WriteError, current_line,
+    WriteError, current_line, live,
     terminal::{Line, Neutraliser},
 };
 
@@ -139,10 +139,20 @@ fn write_all(mut pieces: mpsc::Receiver<(Stream, Bytes)>, view: View) -> Result<
     stderr.finish()
 }
 
+/// Writes, and puts what is drawn on the terminal aside meanwhile.
+fn shown<T>(on_terminal: bool, write: impl FnOnce() -> T) -> T {
+    if on_terminal {
+        live::aside(write)
+    } else {
+        write()
+    }
+}
+
 /// One of this process's own streams.
 struct Target {
     stream: Stream,
     to: Box<dyn Write>,
+    terminal: bool,
     neutraliser: Option<Neutraliser>,
     line: Written,
     gathered: Vec<u8>,
@@ -178,6 +188,7 @@ impl Target {
         Self {
             stream,
             to,
+            terminal,
             neutraliser: neutralise.then(Neutraliser::default),
             line,
             gathered: Vec::new(),
@@ -198,7 +209,7 @@ impl Target {
             }
             // Not gathered: a large piece is written as it is.
             None if self.gathered.is_empty() && piece.len() >= BATCH / 4 => {
-                let written = self.to.write_all(piece);
+                let written = shown(self.terminal, || self.to.write_all(piece));
                 return written.map_err(|source| self.failed(source));
             }
             None => self.gathered.extend_from_slice(piece),
@@ -211,10 +222,13 @@ impl Target {
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        let written = self
-            .to
-            .write_all(&self.gathered)
-            .and_then(|()| self.to.flush());
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let (to, gathered) = (&mut self.to, &self.gathered);
+        let written = shown(self.terminal, || {
+            to.write_all(gathered).and_then(|()| to.flush())
+        });
         self.gathered.clear();
         written.map_err(|source| self.failed(source))
     }

@@ -99,7 +99,8 @@ fn unfinished(input: &[u8]) -> usize {
     }
 }
 
-fn show(input: &[u8]) -> String {
+/// Returns the harmless form of `input`, which is whole.
+pub(super) fn show(input: &[u8]) -> String {
     let mut shown = String::with_capacity(input.len());
     for chunk in input.utf8_chunks() {
         let mut chars = chunk.valid().chars().peekable();

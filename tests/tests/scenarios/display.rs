@@ -9,7 +9,7 @@ mod output;
 
 /// Asserts that `text` holds no character that a terminal obeys, or that hides what stands there.
 #[track_caller]
-fn assert_harmless(text: &str) {
+pub(crate) fn assert_harmless(text: &str) {
     let harmful: Vec<char> = text
         .chars()
         .filter(|c| *c != '\n' && *c != '\t' && proto::text::is_hidden(*c))

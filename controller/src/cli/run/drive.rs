@@ -14,14 +14,14 @@ use proto::{
 };
 use tokio::task::JoinSet;
 
-use super::{
-    backlog::Backlog,
-    stdin::{self, Source},
-};
+use super::stdin::{self, Source};
 use crate::{
     cli::interrupt::Interrupts,
+    config::DEFAULT_GRACE,
     output::{
-        self, Characters, Sink, Stream, View, WriteError, chain,
+        self, Characters, Sink, Stream, View, WriteError,
+        backlog::{Backlog, Bounds},
+        chain,
         events::Event,
         report::{Content, Gathered},
     },
@@ -37,6 +37,28 @@ pub(in crate::cli) enum Shown {
     Json,
     /// A JSON object for each event.
     Ndjson,
+}
+
+/// What Ctrl-C means, and everything else that ends the hearing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum OnInterrupt {
+    /// The run is cancelled; its processes get this time to end by themselves.
+    Cancel {
+        /// How long that is.
+        grace: Duration,
+    },
+    /// The run is left as it is.
+    Leave,
+}
+
+impl OnInterrupt {
+    /// How long processes get that are ended because their output cannot be shown.
+    const fn grace(self) -> Duration {
+        match self {
+            Self::Cancel { grace } => grace,
+            Self::Leave => DEFAULT_GRACE,
+        }
+    }
 }
 
 /// How driving ended.
@@ -83,7 +105,7 @@ pub(in crate::cli) async fn drive(
     running: &mut Running,
     stage: Stage,
     source: Option<Source>,
-    grace: Duration,
+    on_interrupt: OnInterrupt,
 ) -> Driven {
     let Stage { shown, sink } = stage;
     let mut interrupts = Interrupts::listen();
@@ -101,7 +123,7 @@ pub(in crate::cli) async fn drive(
         running,
     };
     let end = drive
-        .until_over(&sink, &mut interrupts, &mut feeding, grace)
+        .until_over(&sink, &mut interrupts, &mut feeding, on_interrupt)
         .await;
     if end == End::LeftEarly {
         return Driven::LeftEarly;
@@ -129,19 +151,23 @@ impl Drive<'_> {
         sink: &Sink,
         interrupts: &mut Interrupts,
         feeding: &mut JoinSet<io::Result<()>>,
-        grace: Duration,
+        on_interrupt: OnInterrupt,
     ) -> End {
+        let grace = on_interrupt.grace();
         let canceller = self.running.canceller();
         let mut cancelling = std::pin::pin!(None);
         let mut interrupted = false;
         let mut closed = false;
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
         let mut pace = Pace::Full;
         let mut over = false;
         while !over || !backlog.is_empty() {
             tokio::select! {
                 biased; // output may always be ready, and the rest must be heard
                 () = interrupts.next() => {
+                    if on_interrupt == OnInterrupt::Leave {
+                        return End::LeftEarly;
+                    }
                     if interrupted {
                         self.leave();
                         return End::LeftEarly;
@@ -177,6 +203,9 @@ impl Drive<'_> {
                     },
                     Err(_) => {
                         backlog.clear();
+                        if on_interrupt == OnInterrupt::Leave {
+                            return End::Over;
+                        }
                         if !closed && !over {
                             cancelling.set(Some(canceller.cancel(grace)));
                         }

@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use proto::{
-    id::RunId,
+    id::{NodeName, RunId},
     run::{Argv, Environment, Limits, OnLinkLoss, StdinMode, Word},
     shell::Shell,
 };
 
-use super::{RunArgs, stdin};
+use super::{flags::RunArgs, stdin};
 use crate::{
     config::{Config, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ORPHAN_LIMIT},
     orchestrator::{Command, Script, StartRun},
@@ -46,7 +46,7 @@ impl Wish {
 }
 
 /// Reads the words.
-pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
+pub(super) fn wish(args: &RunArgs, target: NodeName) -> anyhow::Result<Wish> {
     let stdin = args.stdin.as_ref();
     let stdin = stdin
         .map(|file| stdin::open(file.as_deref()).context("--stdin"))
@@ -56,7 +56,7 @@ pub(super) fn wish(args: &RunArgs) -> anyhow::Result<Wish> {
             Some(id) => id,
             None => random_id()?,
         },
-        target: args.target.clone(),
+        target,
         command: command(args)?,
         cwd: args.cwd.as_deref().map(word),
         environment: environment(&args.env)?,

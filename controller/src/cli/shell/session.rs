@@ -23,8 +23,12 @@ use super::{
     signals::{Signals, Told},
 };
 use crate::{
-    cli::run::backlog::Backlog,
-    output::{Sink, Stream, WriteError, chain, terminal::OURS},
+    output::{
+        Sink, Stream, WriteError,
+        backlog::{Backlog, Bounds},
+        chain,
+        terminal::OURS,
+    },
     runner::Running,
 };
 
@@ -86,7 +90,7 @@ impl<'a> Session<'a> {
             escapes: Escapes::new(escape),
             out: VecDeque::new(),
             out_len: 0,
-            backlog: Backlog::default(),
+            backlog: Backlog::new(Bounds::ONE),
             pace: Pace::Full,
             closed: false,
             away: false,

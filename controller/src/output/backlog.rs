@@ -11,27 +11,42 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, sleep_until};
 
-use crate::output::Stream;
+use super::Stream;
 
 /// How long output waits for its reader before more of it is read from the link: no time in which
 /// the link could fill with pieces, and more than a reader that keeps up needs.
 const STALL: Duration = Duration::from_millis(5);
 
-/// Where the link is asked to hold back.
-const LONG: usize = 4 << 20;
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Where the link is asked to hold back. It may go on at half of it, before the reader runs dry.
+    long: usize,
+    /// Where reading stops altogether: more than a link can have under way.
+    full: usize,
+}
 
-/// Where it may go on: before the reader runs dry.
-const SHORT: usize = LONG / 2;
+impl Bounds {
+    /// For the only run of this process.
+    pub(crate) const ONE: Self = Self {
+        long: 4 << 20,
+        full: 24 << 20,
+    };
 
-/// Where reading stops altogether: more than a link can have under way.
-const FULL: usize = 24 << 20;
+    /// For one of many: little, besides what the link had under way, which always has room.
+    pub(crate) const MANY: Self = Self {
+        long: 256 << 10,
+        full: Self::ONE.full,
+    };
+}
 
 /// Pieces are gathered up to this, so that many small ones cost no more than their bytes.
 const GATHERED: usize = 64 << 10;
 
 /// Output in its order, as it came.
-#[derive(Debug, Default)]
-pub(in crate::cli) struct Backlog {
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    bounds: Bounds,
     /// The oldest piece: the only one, while its reader keeps up, and so not copied.
     next: Option<(Stream, Bytes)>,
     /// Since when the first of what is here waits.
@@ -43,8 +58,19 @@ pub(in crate::cli) struct Backlog {
 }
 
 impl Backlog {
+    pub(crate) const fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            next: None,
+            since: None,
+            reads_on: false,
+            pieces: VecDeque::new(),
+            len: 0,
+        }
+    }
+
     /// Adds a piece.
-    pub(in crate::cli) fn push(&mut self, stream: Stream, piece: Bytes) {
+    pub(crate) fn push(&mut self, stream: Stream, piece: Bytes) {
         self.len += piece.len();
         if self.next.is_none() {
             self.since = Some(Instant::now());
@@ -62,7 +88,7 @@ impl Backlog {
     }
 
     /// Takes the oldest piece.
-    pub(in crate::cli) fn pop(&mut self) -> Option<(Stream, Bytes)> {
+    pub(crate) fn pop(&mut self) -> Option<(Stream, Bytes)> {
         let taken = self.next.take()?;
         let following = self.pieces.pop_front();
         self.next = following.map(|(stream, piece)| (stream, piece.freeze()));
@@ -74,7 +100,7 @@ impl Backlog {
     }
 
     /// Waits until the reader has stalled; for ever if it keeps up, or is known to have stalled.
-    pub(in crate::cli) async fn stall(&self) {
+    pub(crate) async fn stall(&self) {
         match self.since {
             Some(since) if !self.reads_on => sleep_until(since + STALL).await,
             Some(_) | None => std::future::pending().await,
@@ -82,27 +108,28 @@ impl Backlog {
     }
 
     /// Takes more from now on, until all of it has gone to its reader.
-    pub(in crate::cli) const fn read_on(&mut self) {
+    pub(crate) const fn read_on(&mut self) {
         self.reads_on = true;
     }
 
     /// Drops everything.
-    pub(in crate::cli) fn clear(&mut self) {
-        *self = Self::default();
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.bounds);
     }
 
-    pub(in crate::cli) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.next.is_none()
     }
 
     /// Tells whether more may be added.
-    pub(in crate::cli) const fn takes_more(&self) -> bool {
-        self.is_empty() || (self.reads_on && self.len < FULL)
+    pub(crate) const fn takes_more(&self) -> bool {
+        self.is_empty() || (self.reads_on && self.len < self.bounds.full)
     }
 
     /// Tells whether the link should hold back, given whether it does so already.
-    pub(in crate::cli) const fn is_long(&self, holds_back: bool) -> bool {
-        self.len >= if holds_back { SHORT } else { LONG }
+    pub(crate) const fn is_long(&self, holds_back: bool) -> bool {
+        let Bounds { long, .. } = self.bounds;
+        self.len >= if holds_back { long / 2 } else { long }
     }
 }
 
@@ -110,9 +137,12 @@ impl Backlog {
 mod tests {
     use super::*;
 
+    const LONG: usize = Bounds::ONE.long;
+    const SHORT: usize = LONG / 2;
+
     #[test]
     fn output_leaves_in_the_order_in_which_it_came() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
         let pushed = [
             (Stream::Stdout, "a"),
             (Stream::Stdout, "b"),
@@ -138,7 +168,7 @@ mod tests {
 
     #[test]
     fn many_small_pieces_are_few_large_ones() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
 
         (0..LONG).for_each(|_| backlog.push(Stream::Stdout, "x".into()));
 
@@ -148,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn reader_that_keeps_up_is_waited_for_and_one_that_stalls_is_not() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
         assert!(backlog.takes_more());
 
         backlog.push(Stream::Stdout, "x".into());
@@ -164,7 +194,7 @@ mod tests {
 
     #[test]
     fn link_goes_on_before_the_reader_runs_dry() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Bounds::ONE);
         let piece = Bytes::from(vec![0; GATHERED]);
         (0..LONG / GATHERED).for_each(|_| backlog.push(Stream::Stdout, piece.clone()));
         assert!(backlog.is_long(false));
