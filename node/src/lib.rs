@@ -15,6 +15,7 @@ pub mod agent;
 pub mod capabilities;
 pub mod close;
 pub mod discovery;
+pub mod files;
 pub mod funnelcloud;
 pub mod link;
 pub mod links;

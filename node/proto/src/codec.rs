@@ -46,8 +46,18 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), EncodeError> {
         Frame::Refused(body) => put(body, out),
         Frame::Capabilities(body) => put(body, out),
         Frame::Earlier(body) => put(body, out),
-        Frame::Stdin(bytes) | Frame::Stdout(bytes) | Frame::Stderr(bytes) => out.put_slice(bytes),
-        Frame::StdinEnd | Frame::AskCapabilities => {}
+        Frame::File(body) => put(body, out),
+        Frame::FileFound(body) => put(body, out),
+        Frame::FileHeld(body) => put(body, out),
+        Frame::FileStart(body) => put(body, out),
+        Frame::FileEnd(body) => put(body, out),
+        Frame::FileEntry(body) => put(body, out),
+        Frame::FileRefused(body) => put(body, out),
+        Frame::Stdin(bytes)
+        | Frame::Stdout(bytes)
+        | Frame::Stderr(bytes)
+        | Frame::FileBytes(bytes) => out.put_slice(bytes),
+        Frame::StdinEnd | Frame::AskCapabilities | Frame::FileDone => {}
     }
     let kind = frame.kind();
     let len = out.len() - start - HEADER_LEN;
@@ -203,6 +213,7 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         FrameKind::Stdin => Ok(Frame::Stdin(piece)),
         FrameKind::Stdout => Ok(Frame::Stdout(piece)),
         FrameKind::Stderr => Ok(Frame::Stderr(piece)),
+        FrameKind::FileBytes => Ok(Frame::FileBytes(piece)),
         FrameKind::Hello
         | FrameKind::Run
         | FrameKind::StdinEnd
@@ -212,7 +223,15 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         | FrameKind::Refused
         | FrameKind::AskCapabilities
         | FrameKind::Capabilities
-        | FrameKind::Earlier => Err(DecodeError::Body { kind }),
+        | FrameKind::Earlier
+        | FrameKind::File
+        | FrameKind::FileFound
+        | FrameKind::FileHeld
+        | FrameKind::FileStart
+        | FrameKind::FileEnd
+        | FrameKind::FileEntry
+        | FrameKind::FileDone
+        | FrameKind::FileRefused => Err(DecodeError::Body { kind }),
     }
 }
 
@@ -228,7 +247,15 @@ fn control(kind: FrameKind, body: &[u8]) -> Result<Frame, DecodeError> {
         FrameKind::AskCapabilities => Frame::AskCapabilities,
         FrameKind::Capabilities => Frame::Capabilities(Box::new(take(kind, body)?)),
         FrameKind::Earlier => Frame::Earlier(take(kind, body)?),
-        FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr => {
+        FrameKind::File => Frame::File(Box::new(take(kind, body)?)),
+        FrameKind::FileFound => Frame::FileFound(take(kind, body)?),
+        FrameKind::FileHeld => Frame::FileHeld(take(kind, body)?),
+        FrameKind::FileStart => Frame::FileStart(take(kind, body)?),
+        FrameKind::FileEnd => Frame::FileEnd(take(kind, body)?),
+        FrameKind::FileEntry => Frame::FileEntry(Box::new(take(kind, body)?)),
+        FrameKind::FileDone => Frame::FileDone,
+        FrameKind::FileRefused => Frame::FileRefused(Box::new(take(kind, body)?)),
+        FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr | FrameKind::FileBytes => {
             return Err(DecodeError::Body { kind });
         }
     })

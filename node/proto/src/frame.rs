@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     capability::Capabilities,
+    file::{Attributes, Entry, FileRefusal, FileRequest, Start, Sum},
     id::RunId,
     run::{Earlier, Ended, Refusal, RunRequest, Started},
     text::Text,
@@ -63,11 +64,29 @@ pub enum FrameKind {
     Capabilities = 11,
     /// See [`Frame::Earlier`].
     Earlier = 12,
+    /// See [`Frame::File`].
+    File = 20,
+    /// See [`Frame::FileFound`].
+    FileFound = 21,
+    /// See [`Frame::FileHeld`].
+    FileHeld = 22,
+    /// See [`Frame::FileStart`].
+    FileStart = 23,
+    /// See [`Frame::FileBytes`].
+    FileBytes = 24,
+    /// See [`Frame::FileEnd`].
+    FileEnd = 25,
+    /// See [`Frame::FileEntry`].
+    FileEntry = 26,
+    /// See [`Frame::FileDone`].
+    FileDone = 27,
+    /// See [`Frame::FileRefused`].
+    FileRefused = 28,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 22] = [
         Self::Hello,
         Self::Run,
         Self::Stdin,
@@ -81,6 +100,15 @@ impl FrameKind {
         Self::AskCapabilities,
         Self::Capabilities,
         Self::Earlier,
+        Self::File,
+        Self::FileFound,
+        Self::FileHeld,
+        Self::FileStart,
+        Self::FileBytes,
+        Self::FileEnd,
+        Self::FileEntry,
+        Self::FileDone,
+        Self::FileRefused,
     ];
 
     /// Returns the kind with this number, if there is one.
@@ -93,15 +121,24 @@ impl FrameKind {
     #[must_use]
     pub const fn max_len(self) -> u32 {
         match self {
-            Self::Run | Self::Stdin | Self::Stdout | Self::Stderr => MAX_FRAME_LEN,
-            Self::StdinEnd | Self::AskCapabilities => 0,
+            Self::Run | Self::Stdin | Self::Stdout | Self::Stderr | Self::FileBytes => {
+                MAX_FRAME_LEN
+            }
+            Self::StdinEnd | Self::AskCapabilities | Self::FileDone => 0,
             Self::Hello
             | Self::Started
             | Self::Ended
             | Self::Cancel
             | Self::Refused
             | Self::Capabilities
-            | Self::Earlier => MAX_CONTROL_LEN,
+            | Self::Earlier
+            | Self::File
+            | Self::FileFound
+            | Self::FileHeld
+            | Self::FileStart
+            | Self::FileEnd
+            | Self::FileEntry
+            | Self::FileRefused => MAX_CONTROL_LEN,
         }
     }
 
@@ -109,7 +146,7 @@ impl FrameKind {
     #[must_use]
     pub const fn is_data(self) -> bool {
         match self {
-            Self::Stdin | Self::Stdout | Self::Stderr => true,
+            Self::Stdin | Self::Stdout | Self::Stderr | Self::FileBytes => true,
             Self::Hello
             | Self::Run
             | Self::StdinEnd
@@ -119,7 +156,15 @@ impl FrameKind {
             | Self::Refused
             | Self::AskCapabilities
             | Self::Capabilities
-            | Self::Earlier => false,
+            | Self::Earlier
+            | Self::File
+            | Self::FileFound
+            | Self::FileHeld
+            | Self::FileStart
+            | Self::FileEnd
+            | Self::FileEntry
+            | Self::FileDone
+            | Self::FileRefused => false,
         }
     }
 }
@@ -157,6 +202,24 @@ pub enum Frame {
     Capabilities(Box<Capabilities>),
     /// Callee: this id was accepted before; what follows is the first run's result.
     Earlier(Earlier),
+    /// Caller, first on a stream of its own: do this with your files; see [`crate::file`].
+    File(Box<FileRequest>),
+    /// Callee: what lies under a name.
+    FileFound(Attributes),
+    /// Callee, for a put: what it has of this copy already.
+    FileHeld(Sum),
+    /// Sender of content: where it goes on.
+    FileStart(Start),
+    /// Sender of content: bytes of a file, in order.
+    FileBytes(Bytes),
+    /// Sender of content: that was all, and this is what all of it amounts to.
+    FileEnd(Sum),
+    /// Callee: one file of a folder that is listed.
+    FileEntry(Box<Entry>),
+    /// Callee, last on its stream: it is done, and will outlast a power cut.
+    FileDone,
+    /// Callee, last on its stream: it is not done, and why.
+    FileRefused(Box<FileRefusal>),
 }
 
 impl Frame {
@@ -177,6 +240,15 @@ impl Frame {
             Self::AskCapabilities => FrameKind::AskCapabilities,
             Self::Capabilities(_) => FrameKind::Capabilities,
             Self::Earlier(_) => FrameKind::Earlier,
+            Self::File(_) => FrameKind::File,
+            Self::FileFound(_) => FrameKind::FileFound,
+            Self::FileHeld(_) => FrameKind::FileHeld,
+            Self::FileStart(_) => FrameKind::FileStart,
+            Self::FileBytes(_) => FrameKind::FileBytes,
+            Self::FileEnd(_) => FrameKind::FileEnd,
+            Self::FileEntry(_) => FrameKind::FileEntry,
+            Self::FileDone => FrameKind::FileDone,
+            Self::FileRefused(_) => FrameKind::FileRefused,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Strategies for well-formed frames of every kind.
 
+mod file;
+
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, strategy::Union};
 use proto::{
@@ -45,6 +47,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::AskCapabilities),
         capabilities().prop_map(|document| Frame::Capabilities(Box::new(document))),
         any::<u64>().prop_map(|accepted_at_ms| Frame::Earlier(Earlier { accepted_at_ms })),
+        file::frame(),
     ]
 }
 

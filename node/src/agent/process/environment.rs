@@ -132,6 +132,13 @@ impl Base {
         }
         Self { entries }
     }
+
+    /// Returns the home folder of the agent's user.
+    pub(crate) fn home(&self) -> std::path::PathBuf {
+        self.entries
+            .get(OsStr::new("HOME"))
+            .map_or_else(|| "/".into(), Into::into)
+    }
 }
 
 fn or(value: OsString, default: &str) -> OsString {
