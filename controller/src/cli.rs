@@ -5,6 +5,7 @@
 mod agents;
 mod capabilities;
 mod completions;
+mod cp;
 mod describe_error;
 mod funnelcloud;
 mod interrupt;
@@ -65,6 +66,7 @@ pub struct Global {
 enum Verb {
     Quickstart(quickstart::QuickstartArgs),
     Run(Box<run::RunArgs>),
+    Cp(cp::CpArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
     #[command(subcommand)]
@@ -119,6 +121,7 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
     match verb {
         Verb::Quickstart(args) => quickstart::quickstart(&args),
         Verb::Run(args) => run::run(&global, *args),
+        Verb::Cp(args) => cp::cp(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),

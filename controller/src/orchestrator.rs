@@ -5,6 +5,7 @@
 //! two halves; there is no other way to an agent.
 
 mod addresses;
+mod copy;
 mod run;
 
 use std::{
@@ -29,6 +30,7 @@ pub use node::links::{Lan, Unreachable};
 
 pub use self::{
     addresses::{AddressBook, AddressBookError},
+    copy::{Copied, Copy, Failed, Folders, News, Skipped, SymbolicLinks, Way},
     run::{Canceller, Command, RunError, Running, Script, StartRun},
 };
 

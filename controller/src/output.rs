@@ -7,6 +7,7 @@ mod characters;
 pub mod events;
 pub mod report;
 mod sink;
+pub mod status;
 pub mod terminal;
 
 use std::{

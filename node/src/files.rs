@@ -38,7 +38,7 @@ pub use content::Meter;
 pub use folder::{look, make_folder, make_link, settle};
 pub use walk::{Wanted, list};
 
-pub(crate) use content::{Received, SendContentError, receive, send};
+pub(crate) use content::{Last, Received, SendContentError, receive, send};
 pub(crate) use folder::Folder;
 pub(crate) use partial::Partial;
 pub(crate) use source::Source;

@@ -14,7 +14,7 @@ mod transfers;
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use proto::{
-    file::{Attributes, FileAction, FileFault, FileRefusal, FileRequest, FileTime, Place, Sum},
+    file::{Attributes, FileAction, FileFault, FileRefusal, FileRequest, Place, Sum},
     frame::Frame,
     id::TransferId,
     text::Text,
@@ -32,7 +32,7 @@ use super::{
 use crate::{
     close::CloseCode,
     files::{
-        Folder, Meter, Partial, Received, SendContentError, Source, Wanted, list, look,
+        Folder, Last, Meter, Partial, Received, SendContentError, Source, Wanted, list, look,
         make_folder, make_link, receive, send, settle,
     },
     link::send_frame,
@@ -140,7 +140,14 @@ async fn answer(stream: Stream, action: FileAction, asked: Asked, service: &File
             mode,
             modified,
             ..
-        } => take_file(stream, asked, transfer, (mode, modified), service).await,
+        } => {
+            let last = Last {
+                mode,
+                modified,
+                most: u64::MAX,
+            };
+            take_file(stream, asked, transfer, last, service).await;
+        }
     }
 }
 
@@ -248,7 +255,7 @@ async fn take_file(
     mut stream: Stream,
     asked: Asked,
     transfer: TransferId,
-    last: (u16, Option<FileTime>),
+    last: Last,
     service: &FileService,
 ) {
     let path = shown(&asked.at);

@@ -3,7 +3,11 @@
 //! Everything that the agent answers is untrusted: bounded by `proto`, in an order that is checked
 //! here, and never a path of this host.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proto::{
     codec::EncodeError,
@@ -20,7 +24,7 @@ use quinn::SendStream;
 
 use super::{
     Meter,
-    content::{Received, SendContentError, receive, send},
+    content::{Last, Received, SendContentError, receive, send},
     folder::Folder,
     partial::Partial,
     source::Source,
@@ -29,6 +33,12 @@ use crate::{
     close::CloseCode,
     link::{DialError, FrameReader, Link, ReadFrameError, SendFrameError, send_frame},
 };
+
+/// How long after a stream the loss of its link may show.
+const LOSS_LIMIT: Duration = Duration::from_secs(1);
+
+/// The longest content of a file that claims to have none, as those of the kernel do.
+const MAX_UNCLAIMED: u64 = 64 << 20;
 
 /// One agent's files, over one link.
 #[derive(Debug, Clone)]
@@ -74,8 +84,22 @@ impl CopyError {
     #[must_use]
     pub const fn is_lost(&self) -> bool {
         match self {
-            Self::Link(_) | Self::Stream => true,
-            Self::Violation
+            Self::Link(
+                DialError::NoAnswer { .. }
+                | DialError::Stopping { .. }
+                | DialError::Closed { .. }
+                | DialError::NoHello { .. },
+            ) => true,
+            // Whom we are not to trust, or who does not trust us, will not change its mind.
+            Self::Link(
+                DialError::Address { .. }
+                | DialError::NotTrusted { .. }
+                | DialError::Refused { .. }
+                | DialError::Version { .. }
+                | DialError::NoCertificate { .. },
+            )
+            | Self::Stream
+            | Self::Violation
             | Self::Refused(_)
             | Self::Here { .. }
             | Self::TooLong(_)
@@ -290,7 +314,14 @@ impl Files {
         let Frame::FileFound(found) = self.answer(&mut frames).await? else {
             return Err(CopyError::Violation);
         };
-        let last = (found.mode, sending.times.of(&found));
+        let last = Last {
+            mode: found.mode,
+            modified: sending.times.of(&found),
+            most: match found.size {
+                0 => MAX_UNCLAIMED,
+                size => size,
+            },
+        };
         match receive(&mut frames, partial, last, meter, None).await {
             Received::Whole { offset, sum } => Ok(Moved {
                 sum,
@@ -302,7 +333,7 @@ impl Files {
             }
             Received::Refused(refusal) => Err(CopyError::Refused(refusal)),
             Received::Violation => Err(CopyError::Violation),
-            Received::Lost(error) => Err(self.lost(error.as_ref())),
+            Received::Lost(error) => Err(self.lost(error.as_ref()).await),
             Received::Broken => Err(CopyError::Broken),
         }
     }
@@ -329,7 +360,7 @@ impl Files {
         match send_frame(&mut send, &Frame::File(Box::new(request))).await {
             Ok(()) => {}
             Err(SendFrameError::Encode(error)) => return Err(CopyError::TooLong(error)),
-            Err(SendFrameError::Stream { .. }) => return Err(self.lost(None)),
+            Err(SendFrameError::Stream { .. }) => return Err(self.lost(None).await),
         }
         if !sends_more {
             // Fails only if the stream is closed, which reading shows.
@@ -343,19 +374,21 @@ impl Files {
         match frames.next().await {
             Ok(Some(Frame::FileRefused(refusal))) => Err(CopyError::Refused(refusal)),
             Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(self.lost(None)),
-            Err(error) => Err(self.lost(Some(&error))),
+            Ok(None) => Err(self.lost(None).await),
+            Err(error) => Err(self.lost(Some(&error)).await),
         }
     }
 
-    fn lost(&self, error: Option<&ReadFrameError>) -> CopyError {
-        match (error, self.link.closed()) {
-            (Some(ReadFrameError::Decode(_) | ReadFrameError::CutShort), None) => {
-                CopyError::Violation
-            }
-            (_, Some(error)) => CopyError::Link(error),
-            (Some(ReadFrameError::Stream { .. }) | None, None) => CopyError::Stream,
+    /// Returns why there is no answer. A link that is lost may show a moment after its streams.
+    async fn lost(&self, error: Option<&ReadFrameError>) -> CopyError {
+        if let Some(ReadFrameError::Decode(_)) = error {
+            return CopyError::Violation;
         }
+        // Either way the next line tells.
+        drop(tokio::time::timeout(LOSS_LIMIT, self.link.until_closed()).await);
+        self.link
+            .closed()
+            .map_or(CopyError::Stream, CopyError::Link)
     }
 }
 

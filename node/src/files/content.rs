@@ -165,6 +165,17 @@ enum Write {
     End(Finish),
 }
 
+/// What is known of a file before its content.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Last {
+    /// Its permission bits.
+    pub(crate) mode: u16,
+    /// Its time, if it is set.
+    pub(crate) modified: Option<FileTime>,
+    /// How long it may be: who says a length must not fill a disk beyond it.
+    pub(crate) most: u64,
+}
+
 /// Receives a file into `partial`. `released` is dropped when `partial` is closed, whatever becomes
 /// of the caller.
 ///
@@ -173,7 +184,7 @@ enum Write {
 pub(crate) async fn receive(
     frames: &mut FrameReader,
     partial: Partial,
-    (mode, modified): (u16, Option<FileTime>),
+    last: Last,
     meter: &Meter,
     released: Option<DropGuard>,
 ) -> Received {
@@ -184,23 +195,27 @@ pub(crate) async fn receive(
         drop(released);
         written
     });
-    let (mut offset, mut has_started) = (0, false);
+    let (mut offset, mut len, mut has_started) = (0, 0, false);
     loop {
         let write = match frames.next().await {
             Ok(Some(Frame::FileStart(start)))
                 if !has_started && (start.offset == 0 || start.offset == held) =>
             {
-                (offset, has_started) = (start.offset, true);
+                (offset, len, has_started) = (start.offset, start.offset, true);
                 Write::Start(offset)
             }
             Ok(Some(Frame::FileBytes(piece))) if has_started => {
                 meter.add(piece.len());
+                len += piece.len() as u64;
+                if len > last.most {
+                    return Received::Violation;
+                }
                 Write::Piece(piece)
             }
             Ok(Some(Frame::FileEnd(sum))) if has_started => Write::End(Finish {
                 sum,
-                mode,
-                modified,
+                mode: last.mode,
+                modified: last.modified,
             }),
             Ok(Some(Frame::FileRefused(refusal))) => return Received::Refused(refusal),
             Ok(Some(_)) => return Received::Violation,
