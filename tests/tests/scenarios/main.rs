@@ -15,6 +15,8 @@ mod discovery;
 #[cfg(unix)]
 mod display;
 mod expiry;
+#[cfg(target_os = "linux")]
+mod files;
 mod help;
 mod identity;
 #[cfg(unix)]
