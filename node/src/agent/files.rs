@@ -11,7 +11,11 @@
 mod leftovers;
 mod transfers;
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use proto::{
     file::{Attributes, FileAction, FileFault, FileRefusal, FileRequest, Place, Sum},
@@ -41,6 +45,9 @@ use crate::{
 /// Questions that are served at once, each with a thread, and up to 2 MiB for a file's content.
 const MAX_COPIES: usize = 32;
 
+/// How long a question waits for a place.
+const PLACE_LIMIT: Duration = Duration::from_secs(5);
+
 /// How far a controller's clock may be ahead: as for runs.
 const CLOCK_TOLERANCE_MS: u64 = 30_000;
 
@@ -68,9 +75,10 @@ impl FileService {
         }
     }
 
-    /// Removes what copies left behind that nobody has continued for long. Touches the disk.
+    /// Removes what copies left behind that nobody has continued for long, aside. Must be called
+    /// within a runtime.
     pub(super) fn sweep(&self) {
-        self.leftovers.sweep();
+        self.leftovers.sweep_aside();
     }
 }
 
@@ -81,7 +89,8 @@ pub(super) async fn serve(stream: Stream, request: FileRequest, shared: &Arc<Sha
         return refuse(stream, refusal).await;
     }
     let service = &shared.files;
-    let Ok(permit) = Arc::clone(&service.places).try_acquire_owned() else {
+    let place = Arc::clone(&service.places).acquire_owned();
+    let Ok(Ok(permit)) = tokio::time::timeout(PLACE_LIMIT, place).await else {
         let limit = u32::try_from(MAX_COPIES).unwrap_or(u32::MAX);
         return refuse(stream, FileRefusal::Busy { limit }).await;
     };
@@ -259,6 +268,7 @@ async fn take_file(
     service: &FileService,
 ) {
     let path = shown(&asked.at);
+    service.sweep();
     let turn = service.transfers.enter(transfer).await;
     let leftovers = Arc::clone(&service.leftovers);
     let opened = spawn_blocking(move || {

@@ -163,6 +163,8 @@ enum Write {
     Start(u64),
     Piece(Bytes),
     End(Finish),
+    /// None of it is to be believed.
+    Spoilt,
 }
 
 /// What is known of a file before its content.
@@ -207,10 +209,10 @@ pub(crate) async fn receive(
             Ok(Some(Frame::FileBytes(piece))) if has_started => {
                 meter.add(piece.len());
                 len += piece.len() as u64;
-                if len > last.most {
-                    return Received::Violation;
+                match len > last.most {
+                    true => Write::Spoilt,
+                    false => Write::Piece(piece),
                 }
-                Write::Piece(piece)
             }
             Ok(Some(Frame::FileEnd(sum))) if has_started => Write::End(Finish {
                 sum,
@@ -218,11 +220,11 @@ pub(crate) async fn receive(
                 modified: last.modified,
             }),
             Ok(Some(Frame::FileRefused(refusal))) => return Received::Refused(refusal),
-            Ok(Some(_)) => return Received::Violation,
+            Ok(Some(_)) => Write::Spoilt,
             Ok(None) => return Received::Lost(None),
             Err(error) => return Received::Lost(Some(error)),
         };
-        let is_end = matches!(write, Write::End(_));
+        let is_end = matches!(write, Write::End(_) | Write::Spoilt);
         // A writer that is gone says why below.
         if to.send(write).await.is_err() || is_end {
             break;
@@ -230,12 +232,13 @@ pub(crate) async fn receive(
     }
     match writing.await {
         Ok(Ok(Some(sum))) => Received::Whole { offset, sum },
-        Ok(Ok(None)) | Err(_) => Received::Broken,
+        Ok(Ok(None)) => Received::Violation,
+        Err(_) => Received::Broken,
         Ok(Err(fault)) => Received::File(fault),
     }
 }
 
-/// Writes what comes; `None` if its end does not come.
+/// Writes what comes; `None` if its end does not come, or its sender breaks the protocol.
 fn write(mut partial: Partial, mut from: mpsc::Receiver<Write>) -> Result<Option<Sum>, FileFault> {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(mut next) = from.blocking_recv() {
@@ -246,6 +249,10 @@ fn write(mut partial: Partial, mut from: mpsc::Receiver<Write>) -> Result<Option
                 Write::End(finish) => {
                     partial.write(&batch)?;
                     return partial.finish(finish).map(Some);
+                }
+                Write::Spoilt => {
+                    partial.spoil();
+                    return Ok(None);
                 }
             }
             match from.try_recv() {

@@ -190,6 +190,11 @@ impl Partial {
         fault
     }
 
+    /// Lets it go with this copy: what is in it is not to be believed.
+    pub(crate) fn spoil(&mut self) {
+        self.fate = Fate::Goes;
+    }
+
     /// Compares the content with its sender's sum, and gives it its final name.
     pub(crate) fn finish(mut self, finish: Finish) -> Result<Sum, FileFault> {
         let sum = self.held();

@@ -12,10 +12,11 @@ use std::{
 use scenarios::{Binaries, Finished, PATIENCE, Place, Process, Stdin, Stdout};
 
 /// Every verb of both binaries.
-const CONTROLLER: [&[&str]; 20] = [
+const CONTROLLER: [&[&str]; 21] = [
     &[],
     &["quickstart"],
     &["run"],
+    &["cp"],
     &["agents"],
     &["capabilities"],
     &["pki"],

@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
         let found = self
             .ask(async |ends: &Ends| ends.look(End::From, source.clone()).await)
             .await?;
-        let to = self.destination(from, into)?;
+        let to = self.destination(from, found.kind, into)?;
         match found.kind {
             FileKind::File => Ok(vec![self.job(source, to, &found)]),
             FileKind::Folder if self.wish.folders == Folders::Recurse => {
@@ -137,7 +137,12 @@ impl<'a> Session<'a> {
 
     /// Returns where the copy of `from` is to lie: in the folder that is there, or under the name
     /// that is not.
-    fn destination(&self, from: &FilePath, into: Option<FileKind>) -> Result<Place, CopyError> {
+    fn destination(
+        &self,
+        from: &FilePath,
+        kind: FileKind,
+        into: Option<FileKind>,
+    ) -> Result<Place, CopyError> {
         let to = &self.wish.to;
         let at = |fault| self.at_destination(&Place::at(to.clone()), fault);
         if into == Some(FileKind::Folder) {
@@ -148,7 +153,7 @@ impl<'a> Session<'a> {
             return child.map_err(|_| at(FileFault::TooDeep));
         }
         let needs_folder = self.wish.from.len() > 1 || to.means_folder();
-        let makes_folder = self.wish.folders == Folders::Recurse && self.wish.from.len() == 1;
+        let makes_folder = kind == FileKind::Folder && self.wish.from.len() == 1;
         match to.split() {
             Some((folder, name)) if !needs_folder || makes_folder => {
                 let child = Place::at(folder).child(name);

@@ -13,6 +13,10 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -32,6 +36,7 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Leftovers {
     records: PathBuf,
+    is_sweeping: AtomicBool,
 }
 
 impl Leftovers {
@@ -39,6 +44,7 @@ impl Leftovers {
     pub(super) fn of(home: &Path) -> Self {
         Self {
             records: home.join("copies"),
+            is_sweeping: AtomicBool::new(false),
         }
     }
 
@@ -58,7 +64,6 @@ impl Leftovers {
         if let Err(error) = noted {
             tracing::warn!(%error, "a copy is not recorded; what it leaves if it breaks stays");
         }
-        self.sweep();
     }
 
     /// Forgets a copy that is whole.
@@ -67,9 +72,17 @@ impl Leftovers {
         drop(fs_err::remove_file(self.records.join(transfer.to_string())));
     }
 
-    /// Removes what nobody has continued for too long, and the oldest of what is too much.
-    pub(super) fn sweep(&self) {
-        self.sweep_at(SystemTime::now());
+    /// Removes what nobody has continued for too long, and the oldest of what is too much, on a thread
+    /// of its own: one at a time, since a record may lead to a disk that hangs.
+    pub(super) fn sweep_aside(self: &Arc<Self>) {
+        if self.is_sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            this.sweep_at(SystemTime::now());
+            this.is_sweeping.store(false, Ordering::Release);
+        });
     }
 
     fn sweep_at(&self, now: SystemTime) {
@@ -150,7 +163,7 @@ mod tests {
         let lock = fs_err::File::open(&busy).unwrap();
         flock(&lock, FlockOperation::LockExclusive).unwrap();
 
-        leftovers.sweep();
+        leftovers.sweep_at(SystemTime::now());
         assert!(left.exists() && busy.exists(), "neither is old");
         leftovers.sweep_at(SystemTime::now() + KEPT + Duration::from_secs(1));
 
@@ -165,6 +178,7 @@ mod tests {
         for number in 0..u8::try_from(MOST).unwrap() + 10 {
             note(&leftovers, folder.path(), number);
         }
+        leftovers.sweep_at(SystemTime::now());
 
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), MOST);
     }

@@ -209,7 +209,7 @@ fn a_listing_that_does_not_end_is_not_believed() {
 }
 
 #[test]
-fn content_that_is_damaged_cut_or_too_long_gets_no_name() {
+fn content_that_is_damaged_or_too_long_leaves_nothing() {
     let damaged = [evil(), vec![Frame::FileEnd(sum(b"good"))]].concat();
     let more = Frame::FileBytes(b"more than was said".to_vec().into());
     let too_long = [evil(), vec![more]].concat();
@@ -220,7 +220,6 @@ fn content_that_is_damaged_cut_or_too_long_gets_no_name() {
     .concat();
     for (answer, code, why) in [
         (damaged, 1, "arrived damaged"),
-        (evil(), 255, "ended the stream"),
         (too_long, 255, "does not answer as the protocol asks"),
         (wrong_start, 255, "does not answer as the protocol asks"),
         (
@@ -243,7 +242,20 @@ fn content_that_is_damaged_cut_or_too_long_gets_no_name() {
         assert_eq!(refused.code(), Some(code), "{said}");
         assert!(said.contains(why), "{said}");
         assert_eq!(fs_err::read(folders.here("x")).unwrap(), b"old");
+        assert_eq!(names(&folders.here), ["x"]);
     }
+}
+
+#[test]
+fn content_that_is_cut_gets_no_name() {
+    let folders = Folders::new();
+    fs_err::write(folders.here("x"), "old").unwrap();
+
+    let lost = copy_file(&folders, 4, evil()).expect_code(255);
+
+    let said = lost.stderr_text();
+    assert!(said.contains("ended the stream"), "{said}");
+    assert_eq!(fs_err::read(folders.here("x")).unwrap(), b"old");
 }
 
 #[test]
