@@ -9,7 +9,10 @@ use std::{
 };
 
 use rustix::process::Signal;
-use scenarios::{Finished, Lab, PATIENCE, Process, eventually, proxy::Proxy, proxy::Weather};
+use scenarios::{
+    Finished, Lab, PATIENCE, Process, Screen, Terminal, eventually,
+    proxy::{Proxy, Weather},
+};
 
 use super::{AGENT, Folders, names, random, remote, report, words};
 
@@ -248,6 +251,21 @@ fn a_source_that_changed_in_between_is_copied_anew() {
     let done = again(&lab, paths()).expect_success();
     assert_eq!(report(&done)["resumed_bytes"], 0);
     assert_arrived(&folders.there, &content);
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_taken_away() {
+    let lab = Lab::loopback();
+    let (folders, proxy) = (Folders::new(), slow_line(&lab));
+    fs_err::write(folders.here("x"), random(8 << 20)).unwrap();
+    let paths = [folders.here("x").into(), remote(&folders.there)];
+    let known = [(AGENT, proxy.address())];
+    let command = lab.controller_knowing(known, words(&[], paths));
+
+    let shown = Terminal::run(command, Screen::Both).text();
+
+    assert!(shown.contains("MiB of 8.0 MiB, "), "{shown:?}");
+    assert!(shown.ends_with("\r\u{1b}[K"), "{shown:?}");
 }
 
 /// Lets `command` see a small disk at `folder`, in a mount namespace of its own.
