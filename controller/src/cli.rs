@@ -7,6 +7,7 @@ mod attach;
 mod cancel;
 mod capabilities;
 mod completions;
+mod cp;
 mod describe_error;
 mod funnelcloud;
 mod interrupt;
@@ -79,6 +80,7 @@ enum Verb {
     Runs(runs::RunsArgs),
     #[cfg(unix)]
     Shell(shell::ShellArgs),
+    Cp(cp::CpArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
     #[command(subcommand)]
@@ -139,6 +141,7 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
         Verb::Runs(args) => runs::runs(&global, &args),
         #[cfg(unix)]
         Verb::Shell(args) => shell::shell(&global, &args),
+        Verb::Cp(args) => cp::cp(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),

@@ -5,6 +5,7 @@
 //! two halves; there is no other way to an agent.
 
 mod addresses;
+mod copy;
 pub mod fleet;
 mod run;
 
@@ -30,6 +31,7 @@ pub use node::links::{Lan, Unreachable};
 
 pub use self::{
     addresses::{AddressBook, AddressBookError},
+    copy::{Copied, Copy, Failed, Folders, News, Skipped, SymbolicLinks, Way},
     run::{AttachRun, Canceller, Command, EndRunError, RunError, Running, Script, StartRun},
 };
 

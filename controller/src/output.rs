@@ -11,6 +11,7 @@ pub mod fleet;
 mod live;
 pub mod report;
 mod sink;
+pub mod status;
 pub mod terminal;
 
 use std::{

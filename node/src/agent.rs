@@ -7,6 +7,7 @@
 //! Stop order: refuse new links and runs, end what runs (its controllers hear `AgentStopped` and
 //! the ledger keeps it), close the links with a code, withdraw the announcement.
 
+mod files;
 pub mod ledger;
 pub mod probe;
 pub mod process;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::runs::MAX_RUNS;
 use self::{
+    files::FileService,
     ledger::{Ledger, OpenLedgerError},
     probe::{ProbeLimits, Prober},
     process::{Base, Containment, Launcher, OpenLauncherError},
@@ -96,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) launcher: Launcher,
     pub(crate) base: Base,
+    files: FileService,
     pub(crate) prober: Prober,
     pub(crate) runs: Arc<Runs>,
     pub(crate) output: Arc<Folder>,
@@ -176,6 +179,9 @@ impl Agent {
         if !survivors.is_empty() {
             tracing::error!(pids = ?survivors, "processes of lost runs could not be ended");
         }
+        let base = Base::of_this_process();
+        let files = FileService::new(base.home().into(), &home);
+        files.sweep();
         let mut tasks = JoinSet::new();
         let shared = Shared {
             mesh: identity.fingerprint(),
@@ -183,7 +189,8 @@ impl Agent {
             os: OsFamily::HERE,
             ledger,
             launcher,
-            base: Base::of_this_process(),
+            files,
+            base,
             prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
             runs: Arc::default(),
             output: Arc::new(output),

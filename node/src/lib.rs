@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod close;
 pub mod discovery;
 pub mod fault;
+pub mod files;
 pub mod funnelcloud;
 pub mod link;
 pub mod links;

@@ -172,6 +172,11 @@ impl Link {
         Some(DialError::of(self.remote_address(), error))
     }
 
+    /// Waits until the link is closed.
+    pub(crate) async fn until_closed(&self) {
+        self.connection.closed().await;
+    }
+
     /// Closes the link.
     pub fn close(&self, code: CloseCode) {
         self.connection

@@ -63,6 +63,9 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     if let Some(DescribeError::Unreachable(why)) = cause(error) {
         return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
     }
+    if let Some(why) = cause::<Unreachable>(error) {
+        return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
+    }
     match cause(error) {
         Some(RunError::Unreachable(why)) => verdict(code::UNREACHABLE, Some(next_to_reach(why))),
         Some(RunError::Request(_)) => verdict(code::USAGE, None),

@@ -49,8 +49,18 @@ pub fn encode(frame: &Frame, out: &mut BytesMut) -> Result<(), EncodeError> {
         Frame::Attach(body) => put(body, out),
         Frame::Attached(body) => put(body, out),
         Frame::Resize(body) => put(body, out),
-        Frame::Stdin(bytes) | Frame::Stdout(bytes) | Frame::Stderr(bytes) => out.put_slice(bytes),
-        Frame::StdinEnd | Frame::AskCapabilities | Frame::Probe => {}
+        Frame::File(body) => put(body, out),
+        Frame::FileFound(body) => put(body, out),
+        Frame::FileHeld(body) => put(body, out),
+        Frame::FileStart(body) => put(body, out),
+        Frame::FileEnd(body) => put(body, out),
+        Frame::FileEntry(body) => put(body, out),
+        Frame::FileRefused(body) => put(body, out),
+        Frame::Stdin(bytes)
+        | Frame::Stdout(bytes)
+        | Frame::Stderr(bytes)
+        | Frame::FileBytes(bytes) => out.put_slice(bytes),
+        Frame::StdinEnd | Frame::AskCapabilities | Frame::Probe | Frame::FileDone => {}
     }
     let kind = frame.kind();
     let len = out.len() - start - HEADER_LEN;
@@ -206,6 +216,7 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         FrameKind::Stdin => Ok(Frame::Stdin(piece)),
         FrameKind::Stdout => Ok(Frame::Stdout(piece)),
         FrameKind::Stderr => Ok(Frame::Stderr(piece)),
+        FrameKind::FileBytes => Ok(Frame::FileBytes(piece)),
         FrameKind::Hello
         | FrameKind::Run
         | FrameKind::StdinEnd
@@ -219,7 +230,15 @@ fn data(kind: FrameKind, piece: Bytes) -> Result<Frame, DecodeError> {
         | FrameKind::Attach
         | FrameKind::Attached
         | FrameKind::Probe
-        | FrameKind::Resize => Err(DecodeError::Body { kind }),
+        | FrameKind::Resize
+        | FrameKind::File
+        | FrameKind::FileFound
+        | FrameKind::FileHeld
+        | FrameKind::FileStart
+        | FrameKind::FileEnd
+        | FrameKind::FileEntry
+        | FrameKind::FileDone
+        | FrameKind::FileRefused => Err(DecodeError::Body { kind }),
     }
 }
 
@@ -239,7 +258,15 @@ fn control(kind: FrameKind, body: &[u8]) -> Result<Frame, DecodeError> {
         FrameKind::Attached => Frame::Attached(take(kind, body)?),
         FrameKind::Probe => Frame::Probe,
         FrameKind::Resize => Frame::Resize(take(kind, body)?),
-        FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr => {
+        FrameKind::File => Frame::File(Box::new(take(kind, body)?)),
+        FrameKind::FileFound => Frame::FileFound(take(kind, body)?),
+        FrameKind::FileHeld => Frame::FileHeld(take(kind, body)?),
+        FrameKind::FileStart => Frame::FileStart(take(kind, body)?),
+        FrameKind::FileEnd => Frame::FileEnd(take(kind, body)?),
+        FrameKind::FileEntry => Frame::FileEntry(Box::new(take(kind, body)?)),
+        FrameKind::FileDone => Frame::FileDone,
+        FrameKind::FileRefused => Frame::FileRefused(Box::new(take(kind, body)?)),
+        FrameKind::Stdin | FrameKind::Stdout | FrameKind::Stderr | FrameKind::FileBytes => {
             return Err(DecodeError::Body { kind });
         }
     })

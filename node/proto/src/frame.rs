@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     capability::Capabilities,
+    file::{Attributes, Entry, FileRefusal, FileRequest, Start, Sum},
     id::RunId,
     run::{Attach, Attached, Earlier, Ended, Refusal, RunRequest, Started},
     text::Text,
@@ -72,11 +73,29 @@ pub enum FrameKind {
     // 16 is free.
     /// See [`Frame::Resize`].
     Resize = 17,
+    /// See [`Frame::File`].
+    File = 20,
+    /// See [`Frame::FileFound`].
+    FileFound = 21,
+    /// See [`Frame::FileHeld`].
+    FileHeld = 22,
+    /// See [`Frame::FileStart`].
+    FileStart = 23,
+    /// See [`Frame::FileBytes`].
+    FileBytes = 24,
+    /// See [`Frame::FileEnd`].
+    FileEnd = 25,
+    /// See [`Frame::FileEntry`].
+    FileEntry = 26,
+    /// See [`Frame::FileDone`].
+    FileDone = 27,
+    /// See [`Frame::FileRefused`].
+    FileRefused = 28,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::Hello,
         Self::Run,
         Self::Stdin,
@@ -94,6 +113,15 @@ impl FrameKind {
         Self::Attached,
         Self::Probe,
         Self::Resize,
+        Self::File,
+        Self::FileFound,
+        Self::FileHeld,
+        Self::FileStart,
+        Self::FileBytes,
+        Self::FileEnd,
+        Self::FileEntry,
+        Self::FileDone,
+        Self::FileRefused,
     ];
 
     /// Returns the kind with this number, if there is one.
@@ -106,8 +134,10 @@ impl FrameKind {
     #[must_use]
     pub const fn max_len(self) -> u32 {
         match self {
-            Self::Run | Self::Stdin | Self::Stdout | Self::Stderr => MAX_FRAME_LEN,
-            Self::StdinEnd | Self::AskCapabilities | Self::Probe => 0,
+            Self::Run | Self::Stdin | Self::Stdout | Self::Stderr | Self::FileBytes => {
+                MAX_FRAME_LEN
+            }
+            Self::StdinEnd | Self::AskCapabilities | Self::Probe | Self::FileDone => 0,
             Self::Hello
             | Self::Started
             | Self::Ended
@@ -117,7 +147,14 @@ impl FrameKind {
             | Self::Earlier
             | Self::Attach
             | Self::Attached
-            | Self::Resize => MAX_CONTROL_LEN,
+            | Self::Resize
+            | Self::File
+            | Self::FileFound
+            | Self::FileHeld
+            | Self::FileStart
+            | Self::FileEnd
+            | Self::FileEntry
+            | Self::FileRefused => MAX_CONTROL_LEN,
         }
     }
 
@@ -125,7 +162,7 @@ impl FrameKind {
     #[must_use]
     pub const fn is_data(self) -> bool {
         match self {
-            Self::Stdin | Self::Stdout | Self::Stderr => true,
+            Self::Stdin | Self::Stdout | Self::Stderr | Self::FileBytes => true,
             Self::Hello
             | Self::Run
             | Self::StdinEnd
@@ -139,7 +176,15 @@ impl FrameKind {
             | Self::Attach
             | Self::Attached
             | Self::Probe
-            | Self::Resize => false,
+            | Self::Resize
+            | Self::File
+            | Self::FileFound
+            | Self::FileHeld
+            | Self::FileStart
+            | Self::FileEnd
+            | Self::FileEntry
+            | Self::FileDone
+            | Self::FileRefused => false,
         }
     }
 }
@@ -189,6 +234,24 @@ pub enum Frame {
     /// Caller: the terminal of the run has this size from now on. Legal only while a run's standard
     /// input is a terminal and has not ended.
     Resize(Resize),
+    /// Caller, first on a stream of its own: do this with your files; see [`crate::file`].
+    File(Box<FileRequest>),
+    /// Callee: what lies under a name.
+    FileFound(Attributes),
+    /// Callee, for a put: what it has of this copy already.
+    FileHeld(Sum),
+    /// Sender of content: where it goes on.
+    FileStart(Start),
+    /// Sender of content: bytes of a file, in order.
+    FileBytes(Bytes),
+    /// Sender of content: that was all, and this is what all of it amounts to.
+    FileEnd(Sum),
+    /// Callee: one file of a folder that is listed.
+    FileEntry(Box<Entry>),
+    /// Callee, last on its stream: it is done, and will outlast a power cut.
+    FileDone,
+    /// Callee, last on its stream: it is not done, and why.
+    FileRefused(Box<FileRefusal>),
 }
 
 impl Frame {
@@ -213,6 +276,15 @@ impl Frame {
             Self::Attached(_) => FrameKind::Attached,
             Self::Probe => FrameKind::Probe,
             Self::Resize(_) => FrameKind::Resize,
+            Self::File(_) => FrameKind::File,
+            Self::FileFound(_) => FrameKind::FileFound,
+            Self::FileHeld(_) => FrameKind::FileHeld,
+            Self::FileStart(_) => FrameKind::FileStart,
+            Self::FileBytes(_) => FrameKind::FileBytes,
+            Self::FileEnd(_) => FrameKind::FileEnd,
+            Self::FileEntry(_) => FrameKind::FileEntry,
+            Self::FileDone => FrameKind::FileDone,
+            Self::FileRefused(_) => FrameKind::FileRefused,
         }
     }
 }

@@ -12,8 +12,10 @@ mod hex;
 mod label;
 mod node;
 mod run;
+mod transfer;
 
 pub use hex::{Fingerprint, ParseHexError};
 pub use label::{MeshName, NodeName, ParseLabelError};
 pub use node::{NodeId, ParseNodeIdError, ParseRoleError, Role};
 pub use run::{ParseRunIdError, RunId};
+pub use transfer::TransferId;

@@ -19,7 +19,7 @@ use proto::{
 use quinn::{Connecting, Connection, ConnectionError, Incoming, SendStream};
 use tokio::task::JoinSet;
 
-use super::{Shared, run};
+use super::{Shared, files, run};
 use crate::{
     close::CloseCode,
     link::{FrameReader, ReadFrameError, peer_of, send_frame, why_not_accepted},
@@ -268,6 +268,7 @@ async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
             let hello = Frame::Hello(hello(shared.os));
             stream.finish(hello).await;
         }
+        Ok(Ok(Some(Frame::File(request)))) => files::serve(stream, *request, &shared).await,
         Ok(Ok(Some(Frame::AskCapabilities))) => {
             match shared.prober.capabilities().await {
                 Ok(document) => {
@@ -292,7 +293,7 @@ async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
 }
 
 /// Ends the whole link: a peer that breaks the protocol once is not to be understood again.
-fn violation(stream: &Stream, what: &dyn std::fmt::Display) {
+pub(super) fn violation(stream: &Stream, what: &dyn std::fmt::Display) {
     if stream.connection.close_reason().is_none() {
         tracing::warn!(peer = %stream.peer, %what, "protocol violation; the link is closed");
     }

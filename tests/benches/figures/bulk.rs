@@ -58,7 +58,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> anyhow::Result<
     Ok(())
 }
 
-fn speed(report: &mut Report, by: &str, bytes: u64, taken: Duration) {
+pub(crate) fn speed(report: &mut Report, by: &str, bytes: u64, taken: Duration) {
     let mebibytes = bytes as f64 / f64::from(1 << 20) / taken.as_secs_f64();
     report.raw(
         format!("bulk by {by}"),

@@ -18,6 +18,7 @@
 mod agent;
 mod bulk;
 mod cold;
+mod cp;
 mod handshakes;
 #[cfg(target_os = "linux")]
 mod lookup;
@@ -80,6 +81,8 @@ enum Part {
     Warm,
     /// A gibibyte of standard output
     Bulk,
+    /// A gibibyte copied as a file
+    Cp,
     /// Connections per second
     Handshakes,
     /// The agent's size, memory and silence
@@ -123,6 +126,7 @@ fn measure(part: Part, options: &Options, report: &mut Report) -> anyhow::Result
         Part::Cold => cold::measure(options, report),
         Part::Warm => warm::measure(options, report),
         Part::Bulk => bulk::measure(options, report),
+        Part::Cp => cp::measure(options, report),
         Part::Handshakes => handshakes::measure(options, report),
         #[cfg(target_os = "linux")]
         Part::Lookup if !options.peers_only => lookup::measure(options, report),

@@ -65,6 +65,18 @@ impl Sshd {
         ssh.env_remove("SSH_AUTH_SOCK");
         ssh
     }
+
+    /// Returns a cold `scp` of `file` to the path `to` at the server.
+    pub(crate) fn scp(&self, file: &Path, to: &Path) -> Command {
+        let mut scp = Command::new("scp");
+        scp.arg("-q")
+            .arg("-F")
+            .arg(self.folder.path().join("ssh_config"))
+            .arg(file)
+            .arg(format!("{HOST}:{}", to.display()));
+        scp.env_remove("SSH_AUTH_SOCK");
+        scp
+    }
 }
 
 fn write_configuration(folder: &Path, port: u16, user: &str) -> anyhow::Result<()> {
@@ -91,7 +103,8 @@ fn write_configuration(folder: &Path, port: u16, user: &str) -> anyhow::Result<(
              PermitRootLogin prohibit-password\n\
              UseDNS no\n\
              PrintMotd no\n\
-             MaxStartups 100\n"
+             MaxStartups 100\n\
+             Subsystem sftp internal-sftp\n"
         ),
     )?;
     fs_err::write(

@@ -21,6 +21,7 @@ const CONTROLLER: [&[&str]; 21] = [
     &["cancel"],
     &["runs"],
     &["shell"],
+    &["cp"],
     &["agents"],
     &["capabilities"],
     &["pki"],

@@ -15,6 +15,7 @@ mod discovery;
 #[cfg(unix)]
 mod display;
 mod expiry;
+mod files;
 #[cfg(target_os = "linux")]
 mod fleet;
 mod help;

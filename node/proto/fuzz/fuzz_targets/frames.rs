@@ -71,6 +71,9 @@ fn push_joined(frames: &mut Vec<Frame>, frame: Frame) {
         (Some(Frame::Stdin(a)), Frame::Stdin(b)) => Frame::Stdin([&a[..], b].concat().into()),
         (Some(Frame::Stdout(a)), Frame::Stdout(b)) => Frame::Stdout([&a[..], b].concat().into()),
         (Some(Frame::Stderr(a)), Frame::Stderr(b)) => Frame::Stderr([&a[..], b].concat().into()),
+        (Some(Frame::FileBytes(a)), Frame::FileBytes(b)) => {
+            Frame::FileBytes([&a[..], b].concat().into())
+        }
         _ => return frames.push(frame),
     };
     frames.pop();

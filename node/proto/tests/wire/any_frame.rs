@@ -1,5 +1,7 @@
 //! Strategies for well-formed frames of every kind.
 
+mod file;
+
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, strategy::Union};
 use proto::{
@@ -49,6 +51,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
         attached().prop_map(Frame::Attached),
         Just(Frame::Probe),
         resize(),
+        file::frame(),
     ]
 }
 

@@ -6,11 +6,12 @@
 mod attach; // going on with a run on another stream
 mod control; // frames with a small body
 mod ended; // every way to end
+mod file; // files
 mod refused; // every reason of a refusal
 mod run; // requests
 
 use bytes::{Bytes, BytesMut};
-use proto::{codec::encode, frame::Frame};
+use proto::{codec::encode, file::Start, frame::Frame};
 
 use crate::stream::{Decoded, decode};
 
@@ -52,6 +53,17 @@ fn samples() -> Vec<Sample<Frame>> {
         Frame::Attached(_) => attach::attached();
         Frame::Probe => [(Frame::Probe, "0f 00000000")];
         Frame::Resize(_) => control::resize();
+        Frame::File(_) => file::requests();
+        Frame::FileFound(_) => file::found();
+        Frame::FileHeld(_) => [(Frame::FileHeld(file::sum()), "16 00000021 0533333333333333333333333333333333333333333333333333333333 \
+                 33333333")];
+        Frame::FileStart(_) => [(Frame::FileStart(Start { offset: 300 }), "17 00000002 ac02")];
+        Frame::FileBytes(_) => [(Frame::FileBytes(data(b"\xff\0file")), "18 00000006 ff0066696c65")];
+        Frame::FileEnd(_) => [(Frame::FileEnd(file::sum()), "19 00000021 0533333333333333333333333333333333333333333333333333333333 \
+                 33333333")];
+        Frame::FileEntry(_) => file::entries();
+        Frame::FileDone => [(Frame::FileDone, "1b 00000000")];
+        Frame::FileRefused(_) => file::refusals();
     })
 }
 

@@ -150,6 +150,7 @@ fn a_body_where_there_is_none_is_refused() {
         FrameKind::StdinEnd,
         FrameKind::AskCapabilities,
         FrameKind::Probe,
+        FrameKind::FileDone,
     ] {
         let end = Err(DecodeError::TooLong { kind, len: 1 });
         assert_eq!(decode(&[kind as u8, 0, 0, 0, 1, 0], &[]).end, end);
@@ -188,7 +189,7 @@ fn the_largest_document_fits_into_a_frame() {
 
 /// A header that claims any length, and a few bytes of a body.
 fn claim() -> impl Strategy<Value = Vec<u8>> {
-    let number = prop_oneof![9 => 0..u8::try_from(FrameKind::ALL.len()).unwrap(), 1 => any::<u8>()];
+    let number = prop_oneof![9 => 0..29_u8, 1 => any::<u8>()];
     let length = prop_oneof![0..80_u32, 0..70_000_u32, 0..=1_u32 << 20, any::<u32>()];
     let byte = prop_oneof![Just(0), Just(1), Just(0xff), any::<u8>()];
     (number, length, vec(byte, 0..120))

@@ -1,6 +1,7 @@
 //! One small request, which tests vary.
 
 use proto::{
+    file::{FileAction, FilePath, FileRequest, Place},
     id::{Fingerprint, RunId},
     run::{Argv, Audience, Environment, Limits, OnLinkLoss, RunRequest, StdinMode, What, Word},
     text::Text,
@@ -39,5 +40,28 @@ pub(crate) fn request() -> RunRequest {
             grace_ms: 2000,
         },
         on_link_loss: OnLinkLoss::End,
+    }
+}
+
+pub(crate) fn path(text: &str) -> FilePath {
+    text.as_bytes().to_vec().try_into().unwrap()
+}
+
+pub(crate) fn place(root: &str, below: &[&str]) -> Place {
+    below.iter().fold(Place::at(path(root)), |place, name| {
+        let name = name.as_bytes().to_vec().try_into().unwrap();
+        place.child(name).unwrap()
+    })
+}
+
+/// A request about files, as honest as [`request`].
+pub(crate) fn file_request(action: FileAction) -> FileRequest {
+    let run = request();
+    FileRequest {
+        audience: run.audience,
+        issued_at_ms: run.issued_at_ms,
+        valid_for_ms: run.valid_for_ms,
+        principal: run.principal,
+        action,
     }
 }

@@ -55,10 +55,15 @@ pub(crate) fn joined(frames: Vec<Frame>) -> Vec<Frame> {
     let mut result: Vec<Frame> = Vec::new();
     for frame in frames {
         let joined = match (result.last(), &frame) {
-            (_, Frame::Stdin(b) | Frame::Stdout(b) | Frame::Stderr(b)) if b.is_empty() => continue,
+            (_, Frame::Stdin(b) | Frame::Stdout(b) | Frame::Stderr(b) | Frame::FileBytes(b))
+                if b.is_empty() =>
+            {
+                continue;
+            }
             (Some(Frame::Stdin(a)), Frame::Stdin(b)) => Frame::Stdin(both(a, b)),
             (Some(Frame::Stdout(a)), Frame::Stdout(b)) => Frame::Stdout(both(a, b)),
             (Some(Frame::Stderr(a)), Frame::Stderr(b)) => Frame::Stderr(both(a, b)),
+            (Some(Frame::FileBytes(a)), Frame::FileBytes(b)) => Frame::FileBytes(both(a, b)),
             (Some(_) | None, _) => {
                 result.push(frame);
                 continue;
