@@ -23,7 +23,7 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 
 /// The keys of the file.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "identity",
     "connect-timeout",
     "timeout",
@@ -31,6 +31,8 @@ const KEYS: [&str; 7] = [
     "grace",
     "addresses",
     "mdns",
+    "warm-links",
+    "warm-idle",
 ];
 
 /// What the file says.
@@ -53,6 +55,11 @@ pub struct Config {
     pub grace: Option<Duration>,
     /// Whether agents are looked for on the LAN.
     pub mdns: Option<bool>,
+    /// How many links a daemon keeps.
+    pub warm_links: Option<usize>,
+    /// For how long it keeps one that is not used.
+    #[serde(default, deserialize_with = "limited")]
+    pub warm_idle: Option<Duration>,
     /// Addresses of agents that no discovery finds: name → `IP:PORT`.
     #[serde(default)]
     pub addresses: BTreeMap<NodeName, Vec<std::net::SocketAddr>>,

@@ -5,9 +5,12 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(unix)]
+pub mod daemon;
 pub mod exit;
 pub mod home;
 pub mod orchestrator;
 pub mod output;
 pub mod runner;
 pub mod timespan;
+pub mod told;

@@ -16,6 +16,7 @@ use std::{
 
 use node::{
     capabilities::AskError,
+    close::CloseCode,
     discovery::{LookUpError, Mechanism, fixed::KnownAddress},
     link::DialError,
     links::{Found, Links},
@@ -25,7 +26,9 @@ use pki::{Identity, Revocation};
 use proto::{capability::Capabilities, frame::Hello, id::NodeName};
 use tokio::{task::JoinSet, time::timeout};
 
-pub use node::links::{Lan, Unreachable};
+pub use node::links::{Keep, Lan, Unreachable, WarmLimits, WarmLink};
+
+use crate::told::Told;
 
 pub use self::{
     addresses::{AddressBook, AddressBookError},
@@ -39,6 +42,7 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Orchestrator {
     identity: Identity,
+    revocation: Revocation,
     links: Links,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
@@ -57,6 +61,8 @@ pub struct Setup {
     pub lan: Lan,
     /// Where addresses are remembered.
     pub address_book: PathBuf,
+    /// What becomes of links after their use.
+    pub keep: Keep,
 }
 
 /// An agent that answered.
@@ -83,6 +89,9 @@ pub enum DescribeError {
         #[source]
         source: AskError,
     },
+    /// The daemon says so.
+    #[error(transparent)]
+    Told(Box<Told>),
 }
 
 impl Orchestrator {
@@ -97,12 +106,14 @@ impl Orchestrator {
             mut known,
             lan,
             address_book,
+            keep,
         } = setup;
         let book = AddressBook::open(address_book, identity.fingerprint());
         known.extend(book.known());
-        let links = Links::bind(&identity, &revocation, known, lan)?;
+        let links = Links::bind(&identity, &revocation, known, lan, keep)?;
         Ok(Self {
             identity,
+            revocation,
             links,
             book: Mutex::new(book),
         })
@@ -127,6 +138,34 @@ impl Orchestrator {
             }
         }
         (answers, blind)
+    }
+
+    /// Returns who this controller is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns which certificates it holds for revoked.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    /// Takes note of addresses at which agents may answer.
+    pub fn learn(&self, addresses: impl IntoIterator<Item = KnownAddress>) {
+        addresses.into_iter().for_each(|one| self.links.learn(one));
+    }
+
+    /// Returns the links that are kept up.
+    #[must_use]
+    pub fn kept(&self) -> Vec<WarmLink> {
+        self.links.kept()
+    }
+
+    /// Lets go of links that have been idle for too long.
+    pub fn sweep(&self) {
+        self.links.sweep();
     }
 
     /// Finds one agent and links to it, without asking anything of it.
@@ -163,6 +202,11 @@ impl Orchestrator {
         self.links.shutdown().await;
     }
 
+    /// Closes every link because this controller stops: what runs over them is not cancelled.
+    pub async fn leave(&self) {
+        self.links.close(CloseCode::Stopping).await;
+    }
+
     /// Keeps the address at which an agent proved itself, for the next time.
     fn remember(&self, found: &Found) {
         let name = &found.link.peer().name;
@@ -172,6 +216,11 @@ impl Orchestrator {
         if found.mechanism == Mechanism::Fixed && book.contains(name, addr) {
             return;
         }
+        let name_at = KnownAddress {
+            name: name.clone(),
+            addr,
+        };
+        self.links.learn(name_at);
         if let Err(error) = book.remember(name.clone(), addr) {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "the address of an agent could not be remembered");

@@ -19,8 +19,10 @@ use proto::{
     shell::Shell,
     text::Text,
 };
+use serde::{Deserialize, Serialize};
 
 use super::Orchestrator;
+use crate::told::Told;
 
 /// How often a cancellation is repeated that seems to have overtaken its run.
 const OVERTAKEN_TRIES: u32 = 50;
@@ -29,7 +31,7 @@ const OVERTAKEN_TRIES: u32 = 50;
 const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A program and its arguments, without a shell.
     Argv(Argv),
@@ -38,7 +40,7 @@ pub enum Command {
 }
 
 /// A script, and for which shell it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// The shell; the target's default one if absent.
     pub shell: Option<Shell>,
@@ -47,7 +49,7 @@ pub struct Script {
 }
 
 /// A wish to run one command on one target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StartRun {
     /// Names the run; the same id never starts anything twice.
     pub id: RunId,
@@ -107,6 +109,9 @@ pub enum RunError {
         #[source]
         source: DialError,
     },
+    /// The daemon says so.
+    #[error(transparent)]
+    Told(Box<Told>),
 }
 
 /// A run that was asked for. Its end is an [`Outcome`], always.

@@ -12,12 +12,16 @@ use std::{
 use scenarios::{Binaries, Finished, PATIENCE, Place, Process, Stdin, Stdout};
 
 /// Every verb of both binaries.
-const CONTROLLER: [&[&str]; 20] = [
+const CONTROLLER: [&[&str]; 24] = [
     &[],
     &["quickstart"],
     &["run"],
     &["agents"],
     &["capabilities"],
+    &["serve"],
+    &["serve", "status"],
+    &["serve", "reload"],
+    &["serve", "stop"],
     &["pki"],
     &["pki", "init"],
     &["pki", "issue"],
