@@ -19,6 +19,8 @@ mod profiles;
 mod quickstart;
 mod run;
 mod runs;
+#[cfg(unix)]
+mod serve;
 mod setup;
 #[cfg(unix)]
 mod shell;
@@ -51,7 +53,7 @@ pub struct Cli {
 }
 
 /// What every verb needs.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Global {
     /// This controller's folder (default: the platform's data folder).
     #[arg(long, global = true, value_name = "DIR", env = crate::home::HOME_VARIABLE)]
@@ -65,6 +67,12 @@ pub struct Global {
     /// Whether to look for agents on the LAN (default: true).
     #[arg(long, global = true, value_name = "BOOL", env = "MESOSYNC_MDNS")]
     mdns: Option<bool>,
+    /// The daemon's socket (default: `daemon.sock` in this controller's folder).
+    #[arg(long, global = true, value_name = "FILE", env = "MESOSYNC_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Do not use the daemon, though one runs (also MESOSYNC_DAEMON=never).
+    #[arg(long, global = true)]
+    no_daemon: bool,
     /// Say more on standard error; twice for all.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -83,6 +91,8 @@ enum Verb {
     Cp(cp::CpArgs),
     Agents(agents::AgentsArgs),
     Capabilities(capabilities::CapabilitiesArgs),
+    #[cfg(unix)]
+    Serve(serve::ServeArgs),
     #[command(subcommand)]
     Pki(pki::PkiVerb),
     #[command(subcommand)]
@@ -93,8 +103,39 @@ enum Verb {
     Funnelcloud(funnelcloud::FunnelcloudArgs),
 }
 
+/// The command line as it mostly is. To describe all verbs to the parser takes it longer than the
+/// rest of a command's way to the daemon.
+#[derive(Debug, Parser)]
+#[command(name = "controller")]
+struct RunCli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: RunVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunVerb {
+    Run(Box<run::RunArgs>),
+}
+
+/// Reads the words of a run; `None` for all else, and where something is wrong with them.
+fn run_at_once(words: &[OsString]) -> Option<Cli> {
+    let is_run = words.get(1).is_some_and(|verb| verb == "run");
+    let RunCli {
+        global,
+        verb: RunVerb::Run(args),
+    } = is_run.then(|| RunCli::try_parse_from(words).ok())??;
+    let verb = Verb::Run(args);
+    Some(Cli { global, verb })
+}
+
 /// Runs `controller` with these words, the program's name first.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(cli) = run_at_once(&words) {
+        return dispatch(cli);
+    }
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => return process_code(say_instead(&error)),
@@ -144,6 +185,8 @@ fn dispatch(Cli { global, verb }: Cli) -> ExitCode {
         Verb::Cp(args) => cp::cp(&global, &args),
         Verb::Agents(args) => agents::agents(&global, &args),
         Verb::Capabilities(args) => capabilities::capabilities(&global, &args),
+        #[cfg(unix)]
+        Verb::Serve(args) => serve::serve(&global, &args),
         Verb::Pki(verb) => pki::pki(&global, verb),
         Verb::Profiles(verb) => profiles::profiles(verb),
         Verb::Completions(args) => completions::completions(&args),

@@ -26,7 +26,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);
 pub const DEFAULT_ORPHAN_LIMIT: Duration = Duration::from_secs(600);
 
 /// The keys of the file.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "identity",
     "connect-timeout",
     "timeout",
@@ -35,6 +35,8 @@ const KEYS: [&str; 8] = [
     "orphan-limit",
     "addresses",
     "mdns",
+    "warm-links",
+    "warm-idle",
 ];
 
 /// What the file says.
@@ -60,6 +62,11 @@ pub struct Config {
     pub orphan_limit: Option<Duration>,
     /// Whether agents are looked for on the LAN.
     pub mdns: Option<bool>,
+    /// How many links a daemon keeps.
+    pub warm_links: Option<usize>,
+    /// For how long it keeps one that is not used.
+    #[serde(default, deserialize_with = "limited")]
+    pub warm_idle: Option<Duration>,
     /// Addresses of agents that no discovery finds: name → `IP:PORT`.
     #[serde(default)]
     pub addresses: BTreeMap<NodeName, Vec<std::net::SocketAddr>>,

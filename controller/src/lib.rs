@@ -5,6 +5,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(unix)]
+pub mod daemon;
 pub mod exit;
 pub mod history;
 pub mod home;
@@ -13,3 +15,4 @@ pub mod output;
 pub mod runner;
 pub mod targets;
 pub mod timespan;
+pub mod told;

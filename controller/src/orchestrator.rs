@@ -18,6 +18,7 @@ use std::{
 
 use node::{
     capabilities::AskError,
+    close::CloseCode,
     discovery::{LookUpError, fixed::KnownAddress},
     link::DialError,
     links::{Found, Links},
@@ -27,7 +28,9 @@ use pki::{Identity, Revocation};
 use proto::{capability::Capabilities, frame::Hello, id::NodeName};
 use tokio::{task::JoinSet, time::timeout};
 
-pub use node::links::{Lan, Unreachable};
+pub use node::links::{Keep, Lan, Unreachable, WarmLimits, WarmLink};
+
+use crate::told::Told;
 
 pub use self::{
     addresses::{AddressBook, AddressBookError},
@@ -42,6 +45,7 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Orchestrator {
     identity: Identity,
+    revocation: Revocation,
     links: Arc<Links>,
     /// Agents of which an address was given or remembered.
     known: BTreeSet<NodeName>,
@@ -66,6 +70,8 @@ pub struct Setup {
     pub lan: Lan,
     /// Where addresses are remembered.
     pub address_book: PathBuf,
+    /// What becomes of links after their use.
+    pub keep: Keep,
 }
 
 /// An agent that answered.
@@ -92,6 +98,9 @@ pub enum DescribeError {
         #[source]
         source: AskError,
     },
+    /// The daemon says so.
+    #[error(transparent)]
+    Told(Box<Told>),
 }
 
 impl Orchestrator {
@@ -106,13 +115,15 @@ impl Orchestrator {
             mut known,
             lan,
             address_book,
+            keep,
         } = setup;
         let book = AddressBook::open(address_book, identity.fingerprint());
         known.extend(book.known());
         let names = known.iter().map(|known| known.name.clone()).collect();
-        let links = Links::bind(&identity, &revocation, known, lan)?;
+        let links = Links::bind(&identity, &revocation, known, lan, keep)?;
         Ok(Self {
             identity,
+            revocation,
             links: Arc::new(links),
             known: names,
             lan,
@@ -163,6 +174,34 @@ impl Orchestrator {
             }
         }
         (answers, blind)
+    }
+
+    /// Returns who this controller is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns which certificates it holds for revoked.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
+    }
+
+    /// Takes note of addresses at which agents may answer.
+    pub fn learn(&self, addresses: impl IntoIterator<Item = KnownAddress>) {
+        addresses.into_iter().for_each(|one| self.links.learn(one));
+    }
+
+    /// Returns the links that are kept up.
+    #[must_use]
+    pub fn kept(&self) -> Vec<WarmLink> {
+        self.links.kept()
+    }
+
+    /// Lets go of links that have been idle for too long.
+    pub fn sweep(&self) {
+        self.links.sweep();
     }
 
     /// Finds one agent and links to it, without asking anything of it.
@@ -234,6 +273,11 @@ impl Orchestrator {
         self.links.shutdown().await;
     }
 
+    /// Closes every link because this controller stops: what runs over them is not cancelled.
+    pub async fn leave(&self) {
+        self.links.close(CloseCode::Stopping).await;
+    }
+
     /// Keeps the address at which an agent proved itself, for the next time.
     fn remember(&self, found: &Found) {
         self.note(found);
@@ -243,7 +287,12 @@ impl Orchestrator {
     /// Notes the address at which an agent proved itself.
     fn note(&self, found: &Found) {
         let name = found.link.peer().name.clone();
-        self.book().note(name, found.link.remote_address());
+        let addr = found.link.remote_address();
+        self.links.learn(KnownAddress {
+            name: name.clone(),
+            addr,
+        });
+        self.book().note(name, addr);
     }
 
     /// A book is only a cache: whatever a panic elsewhere left of it will do.

@@ -99,6 +99,12 @@ pub fn fail(error: &dyn std::error::Error, next: Option<&str>) {
 /// Returns an error and its causes as one harmless line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
+    escaped(&raw_chain(error))
+}
+
+/// Returns an error and its causes in one text, which is not to be shown as it is.
+#[must_use]
+pub fn raw_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -106,7 +112,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    escaped(&text)
+    text
 }
 
 /// A panic of another thread must not silence this one.

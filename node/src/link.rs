@@ -8,7 +8,12 @@
 //! quinn's `connect` resolves before the server has judged the client's certificate. A run does not
 //! wait for that, which saves a round trip half; a refusal then shows as the link's loss.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pki::Expect;
@@ -17,13 +22,13 @@ use proto::{
     frame::{Frame, FrameKind, Hello},
     id::NodeId,
 };
-use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::{io::AsyncReadExt as _, sync::OnceCell};
 
 use crate::{
     close::CloseCode,
-    transport::{CALLER_LINK_WINDOW, Transport},
+    transport::{CALLER_LINK_WINDOW, NO_LINK_WINDOW, Readers, Transport},
 };
 
 /// How much is read from a stream at first: most streams carry a few small frames.
@@ -59,6 +64,9 @@ pub struct Link {
     connection: Connection,
     peer: NodeId,
     hello: OnceCell<Hello>,
+    readers: Readers,
+    /// How often the peer was made to speak.
+    nudges: AtomicU64,
 }
 
 impl Link {
@@ -85,6 +93,8 @@ impl Link {
             connection,
             peer,
             hello: OnceCell::new(),
+            readers: transport.readers(),
+            nudges: AtomicU64::new(0),
         })
     }
 
@@ -144,12 +154,30 @@ impl Link {
 
     /// Sets how much the peer may send before it is read, for all streams of this link together.
     ///
-    /// What the peer was allowed before still comes.
+    /// What the peer was allowed before still comes. A link with many readers has no pace: each
+    /// holds up its own stream.
     pub fn set_pace(&self, pace: Pace) {
+        if self.readers == Readers::Many {
+            return;
+        }
         self.connection.set_receive_window(match pace {
             Pace::Full => CALLER_LINK_WINDOW.into(),
             Pace::Least => LEAST_WINDOW.into(),
         });
+    }
+
+    /// Returns how many packets have come from the peer.
+    pub(crate) fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
+    /// Makes the peer of a link with many readers speak, which it does at once if it is there: a
+    /// window that grows by nothing to speak of has to be acknowledged.
+    pub(crate) fn nudge(&self) {
+        let nudges = 1 + self.nudges.fetch_add(1, Ordering::Relaxed);
+        if let Ok(window) = VarInt::from_u64(NO_LINK_WINDOW + nudges) {
+            self.connection.set_receive_window(window);
+        }
     }
 
     /// Opens a stream.

@@ -5,12 +5,14 @@
 //! network that may lie; a wrong one costs a handshake and nothing else.
 
 mod back;
+mod unreachable;
+mod warm;
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
-    fmt::{self, Write as _},
+    collections::{BTreeMap, HashMap, VecDeque, btree_map::Entry},
+    fmt,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -28,10 +30,18 @@ use tokio::{
 use crate::{
     close::CloseCode,
     discovery::{
-        Candidate, Discovery, LookUpError, Mechanism, Wanted, fixed::KnownAddress, mechanisms,
+        Candidate, Discovery, LookUpError, Mechanism, Wanted,
+        fixed::{Fixed, KnownAddress},
+        mechanisms,
     },
     link::{DialError, Link},
-    transport::{BindError, Transport},
+    transport::{BindError, Readers, Transport},
+};
+
+use self::warm::Warm;
+pub use self::{
+    unreachable::Unreachable,
+    warm::{WarmLimits, WarmLink},
 };
 
 /// How long known addresses are tried alone, so that the ordinary case disturbs nobody by multicast.
@@ -53,22 +63,40 @@ const MAX_LAN_LOOK_UPS: usize = 4;
 /// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
 const MAX_ADDRESSES: usize = 1024;
 
-/// Addresses that a message tells of, so that a liar on the LAN cannot fill the screen.
-const MAX_REASONS: usize = 4;
+/// Addresses that are learnt on the way and kept, the newest first.
+const MAX_LEARNT: usize = 16 * 1024;
 
 /// The ways from this controller to its agents.
 pub struct Links {
+    ways: Arc<Ways>,
+    warm: Option<Warm>,
+}
+
+/// What finding and dialling needs.
+struct Ways {
     transport: Transport,
     mechanisms: Vec<Box<dyn Discovery>>,
     known: Vec<KnownAddress>,
+    /// Never locked across an await.
+    learnt: Mutex<VecDeque<KnownAddress>>,
     lan: Lan,
     lan_look_ups: Semaphore,
+}
+
+/// What becomes of a link after its use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It ends with its last user, as one command needs it.
+    Nothing,
+    /// It stays up for the next one, within these limits.
+    Warm(WarmLimits),
 }
 
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Links")
-            .field("transport", &self.transport)
+            .field("transport", &self.ways.transport)
+            .field("warm", &self.warm)
             .finish_non_exhaustive()
     }
 }
@@ -83,84 +111,12 @@ pub enum Lan {
 }
 
 /// A link, and how its address was learnt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// The link.
     pub link: Arc<Link>,
     /// Who knew the address.
     pub mechanism: Mechanism,
-}
-
-/// Nobody proved to be the wanted node in time.
-#[derive(Debug)]
-pub struct Unreachable {
-    /// Who was wanted.
-    pub name: NodeName,
-    /// How long was waited.
-    pub window: Duration,
-    /// What came of each address.
-    pub tried: Vec<(Candidate, DialError)>,
-    /// Whether the LAN was asked.
-    pub lan: Lan,
-    /// Mechanisms that could not look at all.
-    pub blind: Vec<LookUpError>,
-}
-
-impl std::error::Error for Unreachable {}
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            window,
-            tried,
-            blind,
-            lan,
-        } = self;
-        let looked = *lan == Lan::Ask;
-        write!(f, "{name} is not reachable: ")?;
-        let mut reasons = Vec::new();
-        if tried.is_empty() && !looked {
-            reasons
-                .push("no address of it is known, and the LAN is not asked (mdns = false)".into());
-        } else if looked
-            && blind.is_empty()
-            && !tried
-                .iter()
-                .any(|(from, _)| from.mechanism == Mechanism::Mdns)
-        {
-            reasons.push(format!(
-                "no answer on the LAN within {} s",
-                window.as_secs_f32()
-            ));
-        }
-        for error in blind {
-            reasons.push(chain(error));
-        }
-        let most = tried.iter().map(|(_, error)| error.weight()).max();
-        let telling = tried
-            .iter()
-            .filter(|(_, error)| Some(error.weight()) == most);
-        for (from, error) in telling.clone().take(MAX_REASONS) {
-            reasons.push(format!("{} ({})", chain(error), from.mechanism));
-        }
-        let more = telling.skip(MAX_REASONS).count();
-        if more > 0 {
-            reasons.push(format!("and {more} more addresses alike"));
-        }
-        f.write_str(&reasons.join("; "))
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Links {
@@ -173,20 +129,39 @@ impl Links {
         revocation: &Revocation,
         known: Vec<KnownAddress>,
         lan: Lan,
+        keep: Keep,
     ) -> Result<Self, BindError> {
-        let transport = Transport::bind_caller(identity, revocation)?;
+        let (readers, warm) = match keep {
+            Keep::Nothing => (Readers::One, None),
+            Keep::Warm(limits) => (Readers::Many, Some(Warm::new(limits))),
+        };
+        let transport = Transport::bind_caller(identity, revocation, readers)?;
         let mut mechanisms = mechanisms(identity.fingerprint(), known.clone());
         mechanisms.retain(|one| lan == Lan::Ask || one.mechanism() != Mechanism::Mdns);
-        Ok(Self {
+        let ways = Arc::new(Ways {
             transport,
             mechanisms,
             known,
+            learnt: Mutex::default(),
             lan,
             lan_look_ups: Semaphore::new(MAX_LAN_LOOK_UPS),
-        })
+        });
+        Ok(Self { ways, warm })
+    }
+
+    /// Takes note of an address besides those that were known at first.
+    pub fn learn(&self, address: KnownAddress) {
+        let mut learnt = self.ways.learnt();
+        if learnt.front() == Some(&address) {
+            return;
+        }
+        learnt.retain(|known| *known != address);
+        learnt.push_front(address);
+        learnt.truncate(MAX_LEARNT);
     }
 
     /// Finds the agent called `name` and links to it: the first address at which it proves itself.
+    /// A link that was kept is taken where it is up.
     ///
     /// # Errors
     /// Nobody did within `window`.
@@ -194,6 +169,52 @@ impl Links {
     /// # Cancel safety
     /// Dropping the future ends the look-up and its handshakes.
     pub async fn to(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
+        match &self.warm {
+            Some(warm) => warm.to(&self.ways, name, window).await,
+            None => self.ways.to(name, window).await,
+        }
+    }
+
+    /// Links anew to every agent that answers; ends a moment after the last answer, and after
+    /// `window` at the latest. One link per agent: the first that came up.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the look-up and its handshakes.
+    pub async fn all(&self, window: Duration) -> (BTreeMap<NodeName, Found>, Vec<LookUpError>) {
+        let (agents, blind) = self.ways.all(window).await;
+        if let Some(warm) = &self.warm {
+            agents.values().for_each(|found| warm.keep(found));
+        }
+        (agents, blind)
+    }
+
+    /// Returns the links that are kept.
+    #[must_use]
+    pub fn kept(&self) -> Vec<WarmLink> {
+        self.warm.as_ref().map(Warm::list).unwrap_or_default()
+    }
+
+    /// Lets go of links that have been idle for too long, and of those that are closed.
+    pub fn sweep(&self) {
+        self.warm.as_ref().inspect(|warm| warm.sweep());
+    }
+
+    /// Closes every link. The peers are told once; one that does not hear it sees the silence.
+    ///
+    /// Does not wait for the draining period of RFC 9000 §10.2, which would cost each command three
+    /// round trips and the peer's acknowledgement delay.
+    pub async fn shutdown(&self) {
+        self.close(CloseCode::Done).await;
+    }
+
+    /// Closes every link as [`Links::shutdown`] does, and says why.
+    pub async fn close(&self, code: CloseCode) {
+        self.ways.transport.farewell(code).await;
+    }
+}
+
+impl Ways {
+    async fn to(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
         let expect = Expect::Node(NodeId {
             role: Role::Agent,
             name: name.clone(),
@@ -215,12 +236,7 @@ impl Links {
         Err(race.lost(name.clone(), window, self.lan))
     }
 
-    /// Links to every agent that answers; ends a moment after the last answer, and after `window`
-    /// at the latest. One link per agent: the first that came up.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends the look-up and its handshakes.
-    pub async fn all(&self, window: Duration) -> (BTreeMap<NodeName, Found>, Vec<LookUpError>) {
+    async fn all(&self, window: Duration) -> (BTreeMap<NodeName, Found>, Vec<LookUpError>) {
         let wanted = Wanted::AllAgents;
         let mut race = Race::new(self, &wanted, Expect::AnyOf(Role::Agent));
         let mut agents = BTreeMap::<NodeName, Found>::new();
@@ -247,15 +263,29 @@ impl Links {
     }
 
     fn knows(&self, wanted: &Wanted) -> bool {
-        self.known.iter().any(|known| wanted.includes(&known.name))
+        let learnt = self.learnt();
+        let mut known = self.known.iter().chain(learnt.iter());
+        known.any(|known| wanted.includes(&known.name))
     }
 
-    /// Closes every link. The peers are told once; one that does not hear it sees the silence.
-    ///
-    /// Does not wait for the draining period of RFC 9000 §10.2, which would cost each command three
-    /// round trips and the peer's acknowledgement delay.
-    pub async fn shutdown(&self) {
-        self.transport.farewell(CloseCode::Done).await;
+    fn learnt(&self) -> std::sync::MutexGuard<'_, VecDeque<KnownAddress>> {
+        // Addresses are hints: whatever a panic elsewhere left of them will do.
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether a failed look-up tried every address that is known by now.
+    fn has_tried(&self, failed: &Unreachable) -> bool {
+        let tried = |addr| failed.tried.iter().any(|(from, _)| from.addr == addr);
+        let learnt = self.learnt();
+        let mut known = learnt.iter().filter(|known| known.name == failed.name);
+        known.all(|known| tried(known.addr))
+    }
+
+    /// Returns what was learnt of `wanted`, for a mechanism that only repeats it.
+    fn recall(&self, wanted: &Wanted) -> Fixed {
+        let learnt = self.learnt();
+        let known = learnt.iter().filter(|known| wanted.includes(&known.name));
+        Fixed::new(known.cloned().collect())
     }
 }
 
@@ -273,20 +303,23 @@ struct Race<'a> {
 }
 
 impl<'a> Race<'a> {
-    fn new(links: &'a Links, wanted: &'a Wanted, expect: Expect) -> Self {
+    fn new(ways: &'a Ways, wanted: &'a Wanted, expect: Expect) -> Self {
         // As many as are dialled at once; the mechanisms wait for the rest.
         let (found, candidates) = mpsc::channel(MAX_DIALS);
         let looking = FuturesUnordered::new();
-        for mechanism in &links.mechanisms {
+        let learnt = ways.recall(wanted);
+        let told = found.clone();
+        looking.push(async move { learnt.look_up(wanted, told).await }.boxed());
+        for mechanism in &ways.mechanisms {
             let found = found.clone();
             looking.push(
                 async move {
-                    if mechanism.mechanism() != Mechanism::Fixed && links.knows(wanted) {
+                    if mechanism.mechanism() != Mechanism::Fixed && ways.knows(wanted) {
                         sleep(HEAD_START).await;
                     }
                     let _turn = match mechanism.mechanism() {
                         // Never closed.
-                        Mechanism::Mdns => links.lan_look_ups.acquire().await.ok(),
+                        Mechanism::Mdns => ways.lan_look_ups.acquire().await.ok(),
                         Mechanism::Fixed => None,
                     };
                     mechanism.look_up(wanted, found).await
@@ -295,7 +328,7 @@ impl<'a> Race<'a> {
             );
         }
         Self {
-            transport: &links.transport,
+            transport: &ways.transport,
             expect,
             looking,
             candidates,
@@ -364,7 +397,10 @@ impl<'a> Race<'a> {
             window,
             lan,
             tried: std::mem::take(&mut self.tried),
-            blind: std::mem::take(&mut self.blind),
+            blind: std::mem::take(&mut self.blind)
+                .into_iter()
+                .map(Arc::new)
+                .collect(),
         }
     }
 }

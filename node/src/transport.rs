@@ -53,6 +53,17 @@ const CALLEE_STREAM_WINDOW: u32 = 256 << 10;
 /// The same for all streams of a link; see [`crate::link::Pace`].
 pub(crate) const CALLER_LINK_WINDOW: u32 = 16 << 20;
 
+/// Bytes of one stream that a controller accepts before it has read them, where many share a link.
+///
+/// Each reader holds up its own stream and no other, so the link as a whole has no window. quinn
+/// keeps so much of one stream as it comes; see [`crate::link::Pace`]. 1 MiB at 100 ms is 10 MiB/s
+/// for each run.
+const SHARED_STREAM_WINDOW: u32 = 1 << 20;
+
+/// The window of a link that has none: what is left of a QUIC number is room to grow, by which a
+/// silent peer is made to speak.
+pub(crate) const NO_LINK_WINDOW: u64 = 1 << 60;
+
 /// The only version of QUIC that is spoken (RFC 9000 §15). quinn would take its drafts, too.
 const QUIC: u32 = 1;
 
@@ -76,9 +87,19 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// the first and runs in the second; the rest is reserve.
 const FAREWELL_TURNS: usize = 4;
 
+/// Who reads from the links that this node dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// One, who paces the whole link.
+    One,
+    /// Many at once, each of whom holds up nobody else.
+    Many,
+}
+
 /// A socket and the means to dial or serve on it.
 #[derive(Debug, Clone)]
 pub struct Transport {
+    readers: Readers,
     endpoint: quinn::Endpoint,
     client: quinn::ClientConfig,
     server: Option<quinn::ServerConfig>,
@@ -112,12 +133,16 @@ impl Transport {
     ///
     /// # Errors
     /// The socket or the TLS set-up failed.
-    pub fn bind_caller(identity: &Identity, revocation: &Revocation) -> Result<Self, BindError> {
+    pub fn bind_caller(
+        identity: &Identity,
+        revocation: &Revocation,
+        readers: Readers,
+    ) -> Result<Self, BindError> {
         // Both families from one socket, where the system has IPv6.
         let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
         let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self::bind(both, identity, revocation, None)
-            .or_else(|_| Self::bind(four, identity, revocation, None))
+        let bind = |addr| Self::bind(addr, identity, revocation, None, readers);
+        bind(both).or_else(|_| bind(four))
     }
 
     /// Binds a socket that serves controllers.
@@ -140,7 +165,7 @@ impl Transport {
             .max_incoming(MAX_INCOMING)
             .incoming_buffer_size(INCOMING_BUFFER)
             .incoming_buffer_size_total(INCOMING_BUFFERS);
-        Self::bind(addr, identity, revocation, Some(server))
+        Self::bind(addr, identity, revocation, Some(server), Readers::One)
     }
 
     fn bind(
@@ -148,6 +173,7 @@ impl Transport {
         identity: &Identity,
         revocation: &Revocation,
         server: Option<quinn::ServerConfig>,
+        readers: Readers,
     ) -> Result<Self, BindError> {
         let tls = |source| tls_error(identity, source);
         let rustls = pki::client_config(identity, revocation.clone(), &[ALPN])
@@ -155,7 +181,7 @@ impl Transport {
         let crypto =
             QuicClientConfig::try_from(Arc::new(rustls)).map_err(|error| tls(error.into()))?;
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-        client.transport_config(Arc::new(caller_transport(mtu::ORDINARY)));
+        client.transport_config(Arc::new(caller_transport(mtu::ORDINARY, readers)));
         let endpoint = socket(addr)
             .and_then(|socket| {
                 let mut config = EndpointConfig::default();
@@ -166,6 +192,7 @@ impl Transport {
             })
             .map_err(|source| BindError::Socket { addr, source })?;
         Ok(Self {
+            readers,
             endpoint,
             client,
             server,
@@ -180,6 +207,11 @@ impl Transport {
         self.endpoint.local_addr()
     }
 
+    /// Returns who reads from the links that are dialled here.
+    pub(crate) const fn readers(&self) -> Readers {
+        self.readers
+    }
+
     /// Starts a handshake with the node at `addr`, which must prove to be `server_name`.
     pub(crate) fn connect(
         &self,
@@ -189,7 +221,7 @@ impl Transport {
         let mut config = self.client.clone();
         let payload = mtu::largest_payload(addr);
         if payload > mtu::ORDINARY {
-            config.transport_config(Arc::new(caller_transport(payload)));
+            config.transport_config(Arc::new(caller_transport(payload, self.readers)));
         }
         self.endpoint.connect_with(config, addr, server_name)
     }
@@ -274,16 +306,24 @@ fn transport(payload: u16) -> TransportConfig {
     config
 }
 
-fn caller_transport(payload: u16) -> TransportConfig {
+fn caller_transport(payload: u16, readers: Readers) -> TransportConfig {
     let mut config = transport(payload);
+    let (of_stream, of_link) = match readers {
+        Readers::One => (CALLER_STREAM_WINDOW, CALLER_LINK_WINDOW.into()),
+        Readers::Many => (SHARED_STREAM_WINDOW, no_link_window()),
+    };
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .stream_receive_window(CALLER_STREAM_WINDOW.into())
-        .receive_window(CALLER_LINK_WINDOW.into())
+        .stream_receive_window(of_stream.into())
+        .receive_window(of_link)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         // The peer's hello, and nothing else.
         .max_concurrent_uni_streams(VarInt::from_u32(1));
     config
+}
+
+fn no_link_window() -> VarInt {
+    VarInt::from_u64(NO_LINK_WINDOW).expect("it is less than 2^62")
 }
 
 fn callee_transport(payload: u16) -> TransportConfig {

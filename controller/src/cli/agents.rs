@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::{Global, describe_error, setup};
 use crate::{
     exit::{code, process_code},
-    orchestrator::Answer,
-    output::{self, chain, events::harmless_pretty_json},
+    output::{self, events::harmless_pretty_json},
+    runner::Seen,
     timespan::limit,
 };
 
@@ -50,20 +50,19 @@ struct Row {
 }
 
 impl Row {
-    fn new(name: NodeName, answer: &Answer) -> Self {
-        let link = &answer.found.link;
-        let addr = link.remote_address();
+    fn new(name: NodeName, seen: &Seen) -> Self {
+        let addr = seen.addr;
         Self {
             name,
-            os: answer.hello.os,
-            version: answer.hello.version.to_string(),
-            path: match answer.found.mechanism {
+            os: seen.hello.os,
+            version: seen.hello.version.to_string(),
+            path: match seen.mechanism {
                 Mechanism::Mdns => "lan",
                 Mechanism::Fixed if addr.ip().is_loopback() => "local",
                 Mechanism::Fixed => "direct",
             },
             address: addr.to_string(),
-            rtt_us: u64::try_from(link.rtt().as_micros()).unwrap_or(u64::MAX),
+            rtt_us: u64::try_from(seen.rtt.as_micros()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -77,16 +76,16 @@ pub(super) fn agents(global: &Global, args: &AgentsArgs) -> ExitCode {
 }
 
 async fn list(global: &Global, args: &AgentsArgs) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let window = setup::window(args.connect_timeout, &context.config);
-    let (answers, blind) = context.orchestrator.agents(window).await;
+    let (answers, blind) = context.runner.agents(window).await?;
     let agents: Vec<Row> = answers
         .into_iter()
-        .map(|(name, answer)| Row::new(name, &answer))
+        .map(|(name, seen)| Row::new(name, &seen))
         .collect();
-    context.orchestrator.shutdown().await;
+    context.runner.shutdown().await;
     for error in &blind {
-        output::say(&chain(error));
+        output::say(&proto::text::escaped(error));
     }
     let count = agents.len();
     if args.json {

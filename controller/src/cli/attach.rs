@@ -23,6 +23,7 @@ use crate::{
     exit::{code, process_code},
     orchestrator::AttachRun,
     output::View,
+    runner::Running,
     timespan::limit,
 };
 
@@ -82,9 +83,9 @@ async fn hear(
     id: RunId,
     target: NodeName,
 ) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let shown = shown(args);
-    let stage = Stage::set(shown)?;
+    let stage = Stage::set(shown);
     let wish = AttachRun {
         id,
         target: target.clone(),
@@ -92,14 +93,15 @@ async fn hear(
         window: setup::window(args.connect_timeout, &context.config),
     };
     let grace = context.config.grace.unwrap_or(DEFAULT_GRACE);
-    let mut running = context.orchestrator.attach(wish).await?;
+    let here = context.runner.here().await?;
+    let mut running = Running::Here(Box::new(here.attach(wish).await?));
     let on_interrupt = match args.watch {
         true => OnInterrupt::Leave,
         false => OnInterrupt::Cancel { grace },
     };
     let driven = drive(&mut running, stage, None, on_interrupt).await;
-    context.orchestrator.remember_target(&running);
-    context.orchestrator.shutdown().await;
+    context.runner.remember_target(&running);
+    context.runner.shutdown().await;
     let code = Asked { id, target, shown }.conclude(&running, driven);
     let outcome = running.outcome();
     if let Some(Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)) = outcome {

@@ -1,6 +1,6 @@
 //! `controller cancel`: ends a run, wherever it is, and says what the agents say.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use node::run::CancelError;
@@ -20,6 +20,7 @@ use crate::{
     orchestrator::EndRunError,
     output::{self, chain, report},
     timespan::{limit, timespan},
+    told::Told,
 };
 
 /// End a run and all its processes, and wait until its agents say that nothing is left.
@@ -56,24 +57,25 @@ pub(super) fn cancel(global: &Global, args: &CancelArgs) -> ExitCode {
 }
 
 async fn end(global: &Global, args: &CancelArgs, meant: Meant) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let grace = args.grace.or(context.config.grace).unwrap_or(DEFAULT_GRACE);
     let window = setup::window(args.connect_timeout, &context.config);
-    let orchestrator = std::sync::Arc::new(context.orchestrator);
+    let runner = Arc::new(context.runner);
     let mut asked = JoinSet::new();
     for target in meant.targets {
-        let orchestrator = std::sync::Arc::clone(&orchestrator);
+        let runner = Arc::clone(&runner);
         asked.spawn(async move {
-            let ended = orchestrator.cancel(meant.run, &target, grace, window).await;
-            (target, ended)
+            let here = runner.here().await?;
+            let ended = here.cancel(meant.run, &target, grace, window).await;
+            Ok::<_, Told>((target, ended))
         });
     }
     let mut worst = code::OK;
     while let Some(answer) = asked.join_next().await {
-        let (target, ended) = answer?;
+        let (target, ended) = answer??;
         worst = worst.max(tell(&target, ended));
     }
-    orchestrator.shutdown().await;
+    runner.shutdown().await;
     Ok(worst)
 }
 

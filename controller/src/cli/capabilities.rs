@@ -41,10 +41,10 @@ pub(super) fn capabilities(global: &Global, args: &CapabilitiesArgs) -> ExitCode
 }
 
 async fn show(global: &Global, args: &CapabilitiesArgs) -> anyhow::Result<()> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let window = setup::window(args.connect_timeout, &context.config);
-    let document = context.orchestrator.describe(&args.target, window).await?;
-    context.orchestrator.shutdown().await;
+    let document = context.runner.describe(&args.target, window).await?;
+    context.runner.shutdown().await;
     if args.json {
         return Ok(output::line(&harmless_pretty_json(&document))?);
     }

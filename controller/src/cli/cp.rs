@@ -83,12 +83,13 @@ pub(super) fn cp(global: &Global, args: &CpArgs) -> ExitCode {
 }
 
 async fn whole(global: &Global, args: &CpArgs, mut wish: Copy) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     wish.window = setup::window(args.connect_timeout, &context.config);
+    let here = context.runner.here().await?;
     let meter = Arc::<Meter>::default();
     let began = Instant::now();
-    let ended = watch(&context.orchestrator, &wish, &meter).await;
-    context.orchestrator.shutdown().await;
+    let ended = watch(here, &wish, &meter).await;
+    here.shutdown().await;
     let report = match &ended {
         Ended::Done(copied) => Report::of(&wish, copied, began.elapsed()),
         Ended::Interrupted => Report::interrupted(&wish, began.elapsed()),

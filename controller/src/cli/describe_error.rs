@@ -4,6 +4,13 @@ use node::{links::Unreachable, run::StartRunError};
 use proto::run::{Limit, Outcome, Refusal, StartFailure};
 
 use super::{run::NotConfirmed, setup::IdentityError};
+#[cfg(unix)]
+use super::{
+    serve::{NoDaemon, next_to_occupy},
+    setup::{ForeignDaemon, WrongDaemonSetting},
+};
+#[cfg(unix)]
+use crate::daemon::{client::AskError, place::OccupyError, protocol::Declined};
 use crate::{
     config::ConfigError,
     exit::code,
@@ -11,6 +18,7 @@ use crate::{
     orchestrator::{DescribeError, EndRunError, RunError, fleet::InputError},
     output::{self, WriteError, fleet::FolderError},
     targets::SelectError,
+    told::Told,
 };
 
 /// What helps where a certificate is not accepted.
@@ -60,6 +68,16 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     if let Some(EndRunError::Unreachable(why)) = cause(error) {
         return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
     }
+    #[cfg(unix)]
+    if let Some(verdict) = of_daemon(error, otherwise) {
+        return verdict;
+    }
+    if let Some(told) = cause::<Told>(error) {
+        return verdict(told.code, told.next.clone());
+    }
+    if let Some(DescribeError::Told(told)) = cause(error) {
+        return verdict(told.code, told.next.clone());
+    }
     if let Some(DescribeError::Unreachable(why)) = cause(error) {
         return verdict(code::UNREACHABLE, Some(next_to_reach(why)));
     }
@@ -68,6 +86,7 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     }
     match cause(error) {
         Some(RunError::Unreachable(why)) => verdict(code::UNREACHABLE, Some(next_to_reach(why))),
+        Some(RunError::Told(told)) => verdict(told.code, told.next.clone()),
         Some(RunError::Request(_)) => verdict(code::USAGE, None),
         Some(RunError::NotLetIn { .. }) => verdict(code::UNREACHABLE, Some(INSPECT.into())),
         Some(RunError::Start {
@@ -99,6 +118,45 @@ fn select(error: &SelectError) -> Verdict {
             code: code::USAGE,
             next: None,
         },
+    }
+}
+
+/// Returns what follows where the daemon is not to be had as it should.
+#[cfg(unix)]
+fn of_daemon(error: &anyhow::Error, otherwise: u8) -> Option<Verdict> {
+    let verdict = |code, next: Option<String>| Some(Verdict { code, next });
+    if let Some(error) = cause::<OccupyError>(error) {
+        return verdict(otherwise, next_to_occupy(error).map(Into::into));
+    }
+    if cause::<WrongDaemonSetting>(error).is_some() {
+        return verdict(code::USAGE, None);
+    }
+    if cause::<NoDaemon>(error).is_some() {
+        return verdict(otherwise, Some("`controller serve` starts one".into()));
+    }
+    if cause::<ForeignDaemon>(error).is_some() {
+        let next = "--no-daemon works without it; --socket FILE names another";
+        return verdict(code::UNREACHABLE, Some(next.into()));
+    }
+    match cause::<AskError>(error) {
+        Some(AskError::Told(told)) => verdict(otherwise, told.next.clone()),
+        Some(AskError::Declined(Declined::Version { .. })) => verdict(
+            otherwise,
+            Some("stop it with the release that started it, or by SIGTERM".into()),
+        ),
+        Some(_) | None => None,
+    }
+}
+
+/// Returns an error as another process shows it.
+pub(super) fn told(error: &anyhow::Error) -> Told {
+    let Verdict { code, next } = judge(error, code::UNREACHABLE);
+    let is_unreachable = matches!(cause(error), Some(RunError::Unreachable(_)));
+    Told {
+        text: output::raw_chain(error.as_ref()),
+        next,
+        code,
+        unreachable: is_unreachable,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use clap::Args;
 use proto::{
     id::{NodeName, RunId},
@@ -12,9 +11,8 @@ use proto::{
 use super::{Global, describe_error, interrupt::Interrupts, setup, which::Which};
 use crate::{
     exit::{code, process_code},
-    orchestrator::AttachRun,
+    orchestrator::{AttachRun, Running},
     output::{self, Sink, Stream, View, report},
-    runner::Running,
     timespan::limit,
 };
 
@@ -54,24 +52,25 @@ pub(super) fn logs(global: &Global, args: &LogsArgs) -> ExitCode {
 }
 
 async fn show(global: &Global, args: &LogsArgs, id: RunId, target: NodeName) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let wish = AttachRun {
         id,
         target: target.clone(),
         hold: Hold::Watch,
         window: setup::window(args.connect_timeout, &context.config),
     };
-    let mut running = context.orchestrator.attach(wish).await?;
+    let here = context.runner.here().await?;
+    let mut running = here.attach(wish).await?;
     let view = if args.raw { View::Raw } else { View::Auto };
-    let sink = Sink::spawn(view).context("start the output thread")?;
+    let sink = Sink::new(view);
     let mut interrupts = Interrupts::listen();
     let is_whole = tokio::select! {
         is_whole = print(&mut running, &sink, args.follow) => is_whole,
         () = interrupts.next() => return Ok(code::INTERRUPTED),
     };
-    tokio::task::spawn_blocking(move || sink.finish()).await??;
-    context.orchestrator.remember_target(&running);
-    context.orchestrator.shutdown().await;
+    sink.finish().await?;
+    here.remember_target(&running);
+    here.shutdown().await;
     Ok(conclude(&running, &target, is_whole))
 }
 

@@ -33,8 +33,9 @@ use super::{
 use crate::{
     config::DEFAULT_GRACE,
     exit::{code, process_code},
-    orchestrator::{Command, Lan, Orchestrator, Setup, StartRun},
+    orchestrator::{Command, Keep, Lan, Orchestrator, Setup, StartRun},
     output::{self, View},
+    runner::Running,
 };
 
 /// What the agent of the demonstration is called.
@@ -158,6 +159,7 @@ async fn find(
             known,
             lan,
             address_book,
+            keep: Keep::Nothing,
         };
         anyhow::Ok(Orchestrator::bind(setup)?)
     };
@@ -224,9 +226,10 @@ async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()>
         principal: "quickstart".into(),
         window: LAN_WINDOW,
     };
-    let mut running = orchestrator.start(wish).await?;
+    let running = orchestrator.start(wish).await?;
+    let mut running = Running::Here(Box::new(running));
     let shown = Shown::Bytes(View::Auto);
-    let stage = Stage::set(shown)?;
+    let stage = Stage::set(shown);
     if let Driven::OutputFailed(error) = drive(&mut running, stage, None, ON_INTERRUPT).await {
         return Err(error.into());
     }

@@ -1,4 +1,11 @@
-//! From flags, variables and the configuration to an orchestrator, the same for every verb.
+//! From flags, variables and the configuration to whoever carries wishes out, the same for every
+//! verb.
+
+#[cfg(unix)]
+mod daemon;
+
+#[cfg(unix)]
+pub(super) use daemon::{ForeignDaemon, WrongDaemonSetting, home_path, opened, place};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,17 +16,20 @@ use proto::id::{NodeId, NodeName, Role};
 use time::OffsetDateTime;
 
 use super::Global;
+#[cfg(unix)]
+use super::describe_error;
 use crate::{
     config::{Config, DEFAULT_CONNECT_TIMEOUT},
     home::Home,
-    orchestrator::{Lan, Orchestrator, Setup},
+    orchestrator::{Keep, Lan, Orchestrator, Setup},
+    runner::Runner,
 };
 
 /// What a verb works with.
 pub(super) struct Context {
     pub(super) home: Home,
     pub(super) config: Config,
-    pub(super) orchestrator: Orchestrator,
+    pub(super) runner: Runner,
 }
 
 /// This controller cannot say who it is.
@@ -63,16 +73,50 @@ impl IdentityError {
     }
 }
 
-/// Opens this controller's identity and its links. Must be called within a runtime.
-pub(super) fn open(global: &Global) -> anyhow::Result<Context> {
+/// Finds who carries this verb's wishes out: the daemon where one serves, else this process, with its
+/// identity and links of its own.
+pub(super) async fn open(global: &Global) -> anyhow::Result<Context> {
     let home = Home::find(global.home.clone())?;
     let config = Config::load(&home.config())?;
-    let identity = identity(global, &config, &home)?;
-    let revocation = revocation(&home, &identity)?;
-    let known = known(&global.address, &config, &identity);
-    let lan = match global.mdns.or(config.mdns) {
-        Some(false) => Lan::Ignore,
-        Some(true) | None => Lan::Ask,
+    #[cfg(unix)]
+    if let Some(client) = daemon::client(global, &home, &config).await? {
+        let global = global.clone();
+        let open = move || here(&global).map_err(|error| describe_error::told(&error));
+        let runner = Runner::by_daemon(client, Box::new(open));
+        return Ok(Context {
+            home,
+            config,
+            runner,
+        });
+    }
+    let orchestrator = orchestrator(global, &home, &config, Keep::Nothing)?;
+    let runner = Runner::Here(Box::new(orchestrator));
+    Ok(Context {
+        home,
+        config,
+        runner,
+    })
+}
+
+/// Opens this controller's identity and its links. Must be called within a runtime.
+fn here(global: &Global) -> anyhow::Result<Orchestrator> {
+    let home = Home::find(global.home.clone())?;
+    let config = Config::load(&home.config())?;
+    orchestrator(global, &home, &config, Keep::Nothing)
+}
+
+fn orchestrator(
+    global: &Global,
+    home: &Home,
+    config: &Config,
+    keep: Keep,
+) -> anyhow::Result<Orchestrator> {
+    let identity = identity(global, config, home)?;
+    let revocation = revocation(home, &identity)?;
+    let known = known(&global.address, config, &identity);
+    let lan = match asks_lan(global, config) {
+        true => Lan::Ask,
+        false => Lan::Ignore,
     };
     let setup = Setup {
         identity,
@@ -80,12 +124,18 @@ pub(super) fn open(global: &Global) -> anyhow::Result<Context> {
         known,
         lan,
         address_book: home.addresses(),
+        keep,
     };
-    Ok(Context {
-        home,
-        config,
-        orchestrator: Orchestrator::bind(setup)?,
-    })
+    Ok(Orchestrator::bind(setup)?)
+}
+
+fn asks_lan(global: &Global, config: &Config) -> bool {
+    global.mdns.or(config.mdns).unwrap_or(true)
+}
+
+fn identity_path(global: &Global, config: &Config, home: &Home) -> PathBuf {
+    let named = global.identity.clone().or_else(|| config.identity.clone());
+    named.unwrap_or_else(|| Store::controller_identity(home.path()))
 }
 
 /// Reads `NAME=IP:PORT`; nothing from an empty text, as a variable that is set to nothing has it.

@@ -167,25 +167,26 @@ fn term() -> anyhow::Result<Text<32>> {
 
 /// Does it all. An error proves that nothing was started.
 async fn whole(global: &Global, args: &ShellArgs, mut start: StartRun) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let grace = context.config.grace.unwrap_or(DEFAULT_GRACE);
+    let here = context.runner.here().await?;
     start.limits.grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
     start.window = setup::window(args.connect_timeout, &context.config);
-    let sink = Sink::spawn(View::Raw).context("start the output thread")?;
+    let sink = Sink::new(View::Raw);
     let modes = Modes::of(io::stdin()).context("read the terminal's modes")?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let started = tokio::select! {
-        started = context.orchestrator.start(start) => started,
+        started = here.start(start) => started,
         () = signals.leave() => {
             output::say(&format!("{}: interrupted before anything began there", args.target));
-            context.orchestrator.shutdown().await;
+            here.shutdown().await;
             return Ok(code::INTERRUPTED);
         }
     };
     let mut running = match started {
-        Ok(running) => running,
+        Ok(running) => Running::Here(Box::new(running)),
         Err(error) => {
-            context.orchestrator.shutdown().await;
+            here.shutdown().await;
             return Err(error.into());
         }
     };
@@ -194,8 +195,8 @@ async fn whole(global: &Global, args: &ShellArgs, mut start: StartRun) -> anyhow
     if let Some(refusal) = running.not_let_in() {
         return Err(refusal.into());
     }
-    context.orchestrator.remember_target(&running);
-    context.orchestrator.shutdown().await;
+    context.runner.remember_target(&running);
+    context.runner.shutdown().await;
     Ok(conclude(&running, &args.target, left).await)
 }
 

@@ -16,18 +16,20 @@ use node::{
 use proto::{
     id::{NodeName, RunId},
     run::{
-        Argv, Audience, Ended, Environment, Hold, Limits, OnLinkLoss, RequestError, RunRequest,
-        StdinMode, What, Word,
+        Argv, Audience, Ended, Environment, Hold, KnownOfLost, Limits, OnLinkLoss, RequestError,
+        RunRequest, StdinMode, What, Word,
     },
     shell::Shell,
     text::Text,
 };
+use serde::{Deserialize, Serialize};
 
 pub use self::running::{Canceller, Running};
 use super::Orchestrator;
+use crate::told::Told;
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A program and its arguments, without a shell.
     Argv(Argv),
@@ -38,7 +40,7 @@ pub enum Command {
 }
 
 /// A script, and for which shell it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     /// The shell; the target's default one if absent.
     pub shell: Option<Shell>,
@@ -47,7 +49,7 @@ pub struct Script {
 }
 
 /// A wish to run one command on one target.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StartRun {
     /// Names the run; the same id never starts anything twice.
     pub id: RunId,
@@ -116,6 +118,9 @@ pub enum RunError {
         #[source]
         source: DialError,
     },
+    /// The daemon says so.
+    #[error(transparent)]
+    Told(Box<Told>),
 }
 
 /// A wish to hear a run that was asked for before.
@@ -179,6 +184,24 @@ impl Orchestrator {
             source,
         })?;
         Ok(Running::new(run, wish.id, found, Arc::clone(&self.links)))
+    }
+
+    /// Goes on with a run that somebody else asked for and lost, who knows this much of it.
+    ///
+    /// # Errors
+    /// The target was not found.
+    pub async fn resume(
+        &self,
+        wish: &StartRun,
+        known: KnownOfLost,
+        left_out: u64,
+    ) -> Result<Running, RunError> {
+        let found = self.links.to(&wish.target, wish.window).await;
+        let found = found.map_err(|error| RunError::Unreachable(Box::new(error)))?;
+        let request = self.request(wish.clone(), &found).await?;
+        let run = Run::away(wish.id, known, left_out, Hold::Take);
+        let running = Running::new(run, wish.id, found, Arc::clone(&self.links));
+        Ok(running.of_request(request))
     }
 
     /// Ends a run that was asked for before, with all its processes, and waits for the target's word.

@@ -7,11 +7,12 @@
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write},
-    thread::{self, JoinHandle},
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     WriteError, current_line, live,
@@ -56,11 +57,23 @@ impl fmt::Display for Stream {
 #[error("the output cannot be written")]
 pub struct SinkClosed;
 
-/// Writes output on a thread of its own.
+/// Writes output on a thread of its own, which is there from the first piece on: many commands write
+/// nothing, and a thread costs more than they do.
 #[derive(Debug)]
 pub struct Sink {
     queue: mpsc::Sender<(Stream, Bytes)>,
-    writer: JoinHandle<Result<(), WriteError>>,
+    /// Never locked across an await.
+    writer: Mutex<Writer>,
+}
+
+#[derive(Debug)]
+enum Writer {
+    /// Not there yet.
+    Waiting(mpsc::Receiver<(Stream, Bytes)>, View),
+    /// At work, and says how it ended.
+    Started(oneshot::Receiver<Result<(), WriteError>>),
+    /// The operating system gave no thread.
+    Failed(io::Error),
 }
 
 /// A place in the queue.
@@ -75,16 +88,12 @@ impl Place<'_> {
 }
 
 impl Sink {
-    /// Starts the writer.
-    ///
-    /// # Errors
-    /// The operating system gives no thread.
-    pub fn spawn(view: View) -> io::Result<Self> {
+    /// Prepares to write.
+    #[must_use]
+    pub fn new(view: View) -> Self {
         let (queue, pieces) = mpsc::channel(QUEUE);
-        let writer = thread::Builder::new()
-            .name("output".into())
-            .spawn(move || write_all(pieces, view))?;
-        Ok(Self { queue, writer })
+        let writer = Mutex::new(Writer::Waiting(pieces, view));
+        Self { queue, writer }
     }
 
     /// Waits until a piece can be queued.
@@ -95,6 +104,10 @@ impl Sink {
     /// # Cancel safety
     /// Nothing is lost when this is dropped.
     pub async fn ready(&self) -> Result<Place<'_>, SinkClosed> {
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .start();
         self.queue
             .reserve()
             .await
@@ -106,14 +119,45 @@ impl Sink {
     ///
     /// # Errors
     /// Some of it was not.
-    pub fn finish(self) -> Result<(), WriteError> {
+    pub async fn finish(self) -> Result<(), WriteError> {
         drop(self.queue);
-        self.writer.join().unwrap_or_else(|_| {
-            Err(WriteError {
-                stream: Stream::Stdout,
-                source: io::Error::other("the output thread broke"),
-            })
-        })
+        let broken = |source| WriteError {
+            stream: Stream::Stdout,
+            source,
+        };
+        match self
+            .writer
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            Writer::Waiting(..) => Ok(()),
+            Writer::Started(end) => end
+                .await
+                .unwrap_or_else(|_| Err(broken(io::Error::other("the output thread broke")))),
+            Writer::Failed(error) => Err(broken(error)),
+        }
+    }
+}
+
+impl Writer {
+    /// Starts the thread, if it is not there.
+    fn start(&mut self) {
+        let (end, ended) = oneshot::channel();
+        let waiting = match self {
+            Self::Waiting(..) => std::mem::replace(self, Self::Started(ended)),
+            Self::Started(_) | Self::Failed(_) => return,
+        };
+        let Self::Waiting(pieces, view) = waiting else {
+            return;
+        };
+        let writing = thread::Builder::new().name("output".into());
+        let started = writing.spawn(move || {
+            // Nobody waits for the end of what is left early.
+            drop(end.send(write_all(pieces, view)));
+        });
+        if let Err(error) = started {
+            *self = Self::Failed(error);
+        }
     }
 }
 

@@ -7,14 +7,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pki::Expect;
-use proto::id::{NodeId, NodeName, Role};
+use proto::id::{NodeId, Role};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Found, Links};
+use super::{Found, Links, Ways};
 use crate::{
+    close::CloseCode,
     discovery::Mechanism,
     link::{DialError, Link},
 };
@@ -38,25 +39,45 @@ const LOOK_UP_AFTER: Duration = Duration::from_millis(500);
 const LOOK_UP_WINDOW: Duration = Duration::from_secs(5);
 
 impl Links {
-    /// Finds the way back to the agent that was last at `last`, however long that takes.
+    /// Finds the way back to the agent at the other end of `lost`, however long that takes. Where links
+    /// are kept, one search serves all runs that lost the same one.
     ///
     /// # Errors
     /// It is there and does not let this controller in any more.
     ///
     /// # Cancel safety
     /// Dropping the future ends the search and its handshakes.
-    pub async fn back_to(
-        self: Arc<Self>,
-        name: NodeName,
-        last: SocketAddr,
-    ) -> Result<Found, DialError> {
+    pub async fn back_to(self: Arc<Self>, lost: Arc<Link>) -> Result<Found, DialError> {
+        let Some(warm) = &self.warm else {
+            return self.search(&lost).await;
+        };
+        let seat = warm.seat(&lost.peer().name);
+        let _looking = seat.looking.lock().await;
+        if let Some(other) = seat.other_than(&lost) {
+            return Ok(other);
+        }
+        let found = self.search(&lost).await?;
+        warm.put(&seat, found.clone());
+        Ok(found)
+    }
+
+    /// Takes the news that a run left `link` for another one.
+    pub fn let_go(&self, link: &Link) {
+        // A kept one may serve others, who see for themselves what becomes of it.
+        if self.warm.is_none() {
+            link.close(CloseCode::Superfluous);
+        }
+    }
+
+    async fn search(&self, lost: &Link) -> Result<Found, DialError> {
+        let name = &lost.peer().name;
         let mut search = Search {
-            links: Arc::clone(&self),
+            ways: Arc::clone(&self.ways),
             expect: Expect::Node(NodeId {
                 role: Role::Agent,
                 name: name.clone(),
             }),
-            last,
+            last: lost.remote_address(),
             begun: Instant::now(),
             due: Instant::now(),
             dials: JoinSet::new(),
@@ -64,7 +85,7 @@ impl Links {
         let elsewhere = async {
             sleep(LOOK_UP_AFTER).await;
             loop {
-                if let Ok(found) = self.to(&name, LOOK_UP_WINDOW).await {
+                if let Ok(found) = self.ways.to(name, LOOK_UP_WINDOW).await {
                     return found;
                 }
                 sleep(LOOK_UP_WINDOW).await;
@@ -78,7 +99,7 @@ impl Links {
 }
 
 struct Search {
-    links: Arc<Links>,
+    ways: Arc<Ways>,
     expect: Expect,
     last: SocketAddr,
     begun: Instant,
@@ -108,9 +129,9 @@ impl Search {
     fn dial(&mut self) {
         let is_eager = self.begun.elapsed() < EAGER_FOR;
         self.due = Instant::now() + if is_eager { EAGER } else { PATIENT };
-        let (links, expect, last) = (Arc::clone(&self.links), self.expect.clone(), self.last);
+        let (ways, expect, last) = (Arc::clone(&self.ways), self.expect.clone(), self.last);
         self.dials.spawn(async move {
-            timeout(DIAL_LIMIT, Link::dial(&links.transport, last, &expect))
+            timeout(DIAL_LIMIT, Link::dial(&ways.transport, last, &expect))
                 .await
                 .ok()
         });

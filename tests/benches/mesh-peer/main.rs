@@ -21,9 +21,9 @@ use clap::{Args, Parser, Subcommand};
 use node::{
     discovery::fixed::KnownAddress,
     link::Link,
-    links::{Lan, Links},
+    links::{Keep, Lan, Links},
     run::Run,
-    transport::Transport,
+    transport::{Readers, Transport},
 };
 use pki::{Expect, Identity, Revocation, StaleCrl};
 use proto::{
@@ -107,7 +107,13 @@ async fn runs(peer: &Peer, count: u32, argv: Vec<String>) -> anyhow::Result<Dura
         addr: peer.address,
     };
     let revocation = Revocation::none_known(StaleCrl::Refuse);
-    let links = Links::bind(&identity, &revocation, vec![known], Lan::Ignore)?;
+    let links = Links::bind(
+        &identity,
+        &revocation,
+        vec![known],
+        Lan::Ignore,
+        Keep::Nothing,
+    )?;
     let link = links.to(&peer.target, WINDOW).await?.link;
     let mut taken = Vec::new();
     for _ in 0..count {
@@ -155,7 +161,11 @@ fn request(identity: &Identity, peer: &Peer, argv: Argv) -> anyhow::Result<RunRe
 /// Sets links up, each until the agent's hello proves that it took this side's certificate too.
 async fn handshakes(peer: &Peer, count: u32, in_flight: u32) -> anyhow::Result<Duration> {
     let identity = peer.identity()?;
-    let transport = Transport::bind_caller(&identity, &Revocation::none_known(StaleCrl::Refuse))?;
+    let transport = Transport::bind_caller(
+        &identity,
+        &Revocation::none_known(StaleCrl::Refuse),
+        Readers::One,
+    )?;
     let expect = Expect::Node(NodeId {
         role: Role::Agent,
         name: peer.target.clone(),

@@ -12,7 +12,7 @@ use std::{
 use scenarios::{Binaries, Finished, PATIENCE, Place, Process, Stdin, Stdout};
 
 /// Every verb of both binaries.
-const CONTROLLER: [&[&str]; 21] = [
+const CONTROLLER: [&[&str]; 25] = [
     &[],
     &["quickstart"],
     &["run"],
@@ -24,6 +24,10 @@ const CONTROLLER: [&[&str]; 21] = [
     &["cp"],
     &["agents"],
     &["capabilities"],
+    &["serve"],
+    &["serve", "status"],
+    &["serve", "reload"],
+    &["serve", "stop"],
     &["pki"],
     &["pki", "init"],
     &["pki", "issue"],

@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(unix)]
 mod cli;
 #[cfg(target_os = "linux")]
+mod daemon;
+#[cfg(target_os = "linux")]
 mod discovery;
 #[cfg(unix)]
 mod display;

@@ -5,9 +5,8 @@
 
 use std::{io, time::Duration};
 
-use anyhow::Context as _;
 use bytes::Bytes;
-use node::{link::Pace, run::CancelError};
+use node::link::Pace;
 use proto::{
     id::NodeName,
     run::{Ended, Progress, Tree},
@@ -25,7 +24,7 @@ use crate::{
         events::Event,
         report::{Content, Gathered},
     },
-    runner::Running,
+    runner::{CancelError, Running},
 };
 
 /// What the caller wants to see.
@@ -79,13 +78,13 @@ pub(in crate::cli) struct Stage {
 
 impl Stage {
     /// Sets the stage.
-    pub(in crate::cli) fn set(shown: Shown) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn set(shown: Shown) -> Self {
         let view = match shown {
             Shown::Bytes(view) => view,
             Shown::Json | Shown::Ndjson => View::Raw,
         };
-        let sink = Sink::spawn(view).context("start the output thread")?;
-        Ok(Self { shown, sink })
+        let sink = Sink::new(view);
+        Self { shown, sink }
     }
 }
 
@@ -128,11 +127,10 @@ pub(in crate::cli) async fn drive(
     if end == End::LeftEarly {
         return Driven::LeftEarly;
     }
-    let written = tokio::task::spawn_blocking(move || sink.finish());
     tokio::select! {
-        written = written => match written {
-            Ok(Err(error)) => Driven::OutputFailed(error),
-            Ok(Ok(())) | Err(_) => Driven::Over(drive.gathered),
+        written = sink.finish() => match written {
+            Err(error) => Driven::OutputFailed(error),
+            Ok(()) => Driven::Over(drive.gathered),
         },
         () = interrupts.next() => Driven::LeftEarly,
     }
@@ -319,7 +317,7 @@ impl Drive<'_> {
             }
             // It ended by itself meanwhile, or never began.
             Err(CancelError::Refused(refusal)) => self.running.not_cancelled(&refusal),
-            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => output::say(&format!(
+            Err(error @ CancelError::Unheard(_)) => output::say(&format!(
                 "{}: the cancellation is not confirmed: {}",
                 self.target,
                 chain(&error)

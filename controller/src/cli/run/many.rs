@@ -50,11 +50,11 @@ async fn whole(
     if asks {
         confirm::possible(args.stdin.is_some())?;
     }
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let config = &context.config;
     let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
-    let runner = Arc::new(context.orchestrator);
+    let runner = Arc::new(context.runner);
     let all = All {
         home: &context.home,
         runner: &runner,

@@ -55,23 +55,23 @@ async fn whole(
     mut wish: Wish,
     asked: &Asked,
 ) -> anyhow::Result<u8> {
-    let context = setup::open(global)?;
+    let context = setup::open(global).await?;
     let config = &context.config;
     let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
-    let stage = Stage::set(asked.shown)?;
+    let stage = Stage::set(asked.shown);
     let note = Note::of(&context.home, asked.id);
     note.asked(&wish.start.command, [asked.target.clone()]);
-    let mut running = match context.orchestrator.start(wish.start).await {
+    let mut running = match context.runner.start(wish.start).await {
         Ok(running) => running,
         Err(error) => {
-            context.orchestrator.shutdown().await;
+            context.runner.shutdown().await;
             return Err(error.into());
         }
     };
     if args.detach && has_begun(&mut running).await {
-        context.orchestrator.remember_target(&running);
-        context.orchestrator.shutdown().await;
+        context.runner.remember_target(&running);
+        context.runner.shutdown().await;
         return Ok(asked.left_on_purpose()?);
     }
     let driven = drive(
@@ -84,8 +84,8 @@ async fn whole(
     if let Some(refusal) = running.not_let_in() {
         return Err(refusal.into());
     }
-    context.orchestrator.remember_target(&running);
-    context.orchestrator.shutdown().await;
+    context.runner.remember_target(&running);
+    context.runner.shutdown().await;
     let code = asked.conclude(&running, driven);
     note.ended([(&asked.target, running.outcome())]);
     Ok(code)
@@ -125,6 +125,7 @@ impl Asked {
         if code == code::UNREACHABLE {
             let outcome = match error.downcast_ref() {
                 Some(RunError::Unreachable(_)) => NotStarted::Unreachable,
+                Some(RunError::Told(told)) if told.unreachable => NotStarted::Unreachable,
                 _ => NotStarted::Otherwise,
             };
             let why = chain(error.as_ref());

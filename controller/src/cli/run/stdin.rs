@@ -8,8 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use node::run::StdinSender;
 use tokio::sync::mpsc;
+
+use node::run::StdinSender;
 
 /// Where a run's standard input comes from.
 pub(in crate::cli) type Source = Box<dyn io::Read + Send>;

@@ -6,10 +6,7 @@
 use std::{collections::VecDeque, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use node::{
-    link::Pace,
-    run::{CancelError, StdinSender},
-};
+use node::{link::Pace, run::StdinSender};
 use proto::{
     frame::Resize,
     run::{Ended, Progress},
@@ -29,7 +26,7 @@ use crate::{
         chain,
         terminal::OURS,
     },
-    runner::Running,
+    runner::{CancelError, Running},
 };
 
 /// How much of what was typed or pasted waits for the other side before no more is read. What is
@@ -111,11 +108,10 @@ impl<'a> Session<'a> {
         if self.until_over(&sink, &queue, grace).await == End::Early {
             return Left::Early;
         }
-        let written = tokio::task::spawn_blocking(move || sink.finish());
         tokio::select! {
-            written = written => match written {
-                Ok(Err(error)) => Left::OutputFailed(error),
-                Ok(Ok(())) | Err(_) => Left::Over,
+            written = sink.finish() => match written {
+                Err(error) => Left::OutputFailed(error),
+                Ok(()) => Left::Over,
             },
             () = self.signals.leave() => Left::Early,
         }
@@ -302,7 +298,7 @@ impl<'a> Session<'a> {
             Ok(ended) => self.running.acknowledged(ended),
             // It ended by itself meanwhile, or never began.
             Err(CancelError::Refused(refusal)) => self.running.not_cancelled(&refusal),
-            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => {
+            Err(error @ CancelError::Unheard(_)) => {
                 let target = self.running.target();
                 self.say(&format!(
                     "{target}: the end is not confirmed: {}",

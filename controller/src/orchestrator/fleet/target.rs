@@ -5,10 +5,7 @@
 
 use std::{collections::VecDeque, pin::pin, sync::Arc};
 
-use node::{
-    link::Pace,
-    run::{CancelError, StdinSender},
-};
+use node::{link::Pace, run::StdinSender};
 use proto::{
     id::NodeName,
     run::{Ended, KnownOfLost, Outcome, Progress},
@@ -23,7 +20,7 @@ use crate::{
         backlog::{Backlog, Bounds},
         chain,
     },
-    runner::{Canceller, Running},
+    runner::{CancelError, Canceller, Running},
 };
 
 /// What a target's task works with.
@@ -103,7 +100,7 @@ impl Job {
         End::Over {
             outcome: running.outcome().cloned().unwrap_or(not_known()),
             ended: running.ended().cloned(),
-            broken: running.broken().map(|broken| chain(broken)),
+            broken: running.broken().map(chain),
         }
     }
 
@@ -231,7 +228,7 @@ impl Hearing {
                 self.running.not_cancelled(&refusal);
                 true
             }
-            Err(error @ (CancelError::Link(_) | CancelError::Violation)) => {
+            Err(error @ CancelError::Unheard(_)) => {
                 let why = chain(&error);
                 let note = format!("the cancellation is not confirmed: {why}");
                 self.news.push_back(What::Note(note));
@@ -262,6 +259,7 @@ const fn may_be_looked_up_again(error: &RunError) -> bool {
             node::run::StartRunError::Link(_) => true,
             node::run::StartRunError::TooLong(_) => false,
         },
+        RunError::Told(told) => told.unreachable,
         RunError::Request(_) | RunError::NotLetIn { .. } => false,
     }
 }

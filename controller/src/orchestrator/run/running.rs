@@ -3,7 +3,6 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use node::{
-    close::CloseCode,
     link::{DialError, Link, Pace},
     links::{Found, Links},
     run::{BrokenRun, CancelError, Run, StdinSender, cancel},
@@ -276,9 +275,8 @@ impl Running {
     fn look_for_way_back(&mut self) {
         self.away.get_or_insert((Instant::now(), Said::No));
         if self.way_back.is_none() {
-            let last = self.found.link.remote_address();
             let links = Arc::clone(&self.links);
-            self.way_back = Some(Box::pin(links.back_to(self.target().clone(), last)));
+            self.way_back = Some(Box::pin(links.back_to(Arc::clone(&self.found.link))));
         }
     }
 
@@ -289,7 +287,7 @@ impl Running {
         self.silence.heard();
         self.link.send_replace(Arc::clone(&found.link));
         let before = std::mem::replace(&mut self.found, found);
-        before.link.close(CloseCode::Superfluous);
+        self.links.let_go(&before.link);
         self.resume().await;
     }
 

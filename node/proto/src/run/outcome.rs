@@ -281,7 +281,7 @@ impl StartFailure {
 }
 
 /// How a run ended, as its caller knows. One of these and never anything else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The process ended by itself.
     Finished(Exit),
@@ -298,7 +298,7 @@ pub enum Outcome {
 }
 
 /// What a caller knows of a run whose end it did not hear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownOfLost {
     /// Whether the request left this host. If not, nothing was started.
     pub sent: bool,

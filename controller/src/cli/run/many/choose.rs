@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::{super::flags::RunArgs, tell_discovered};
 use crate::{
     home::Home,
-    orchestrator::{DescribeError, Lan},
+    orchestrator::{DescribeError, Lan, Orchestrator},
     output::{self, chain, fleet::Discovered},
     runner::Runner,
     targets::{Filter, SelectError, Selection, compact::compact_cut, filter::Fits},
@@ -55,12 +55,13 @@ pub(super) async fn choose(
     if selection.needs_inventory() {
         let issued = issued(home);
         let begun = Instant::now();
-        let (found, blind) = runner.discover(window).await;
+        let here = runner.here().await?;
+        let (found, blind) = here.discover(window).await;
         blind.iter().for_each(|error| output::say(&chain(error)));
         let told = arithmetic(&issued.live, &found, selection, begun.elapsed());
         tell_discovered(&told);
         discovered = Some(told);
-        existing.extend(runner.known().iter().cloned());
+        existing.extend(here.known().iter().cloned());
         existing.retain(|name| !issued.dead.contains(name));
         existing.extend(found);
         existing.extend(issued.live);
@@ -68,7 +69,9 @@ pub(super) async fn choose(
     let targets = selection.freeze(&existing)?;
     let mut absent = match args.targets.plan && args.targets.filter.is_empty() {
         true => BTreeMap::new(),
-        false => absent(runner, &targets, window).await,
+        // A daemon knows better whom it reaches.
+        false if runner.is_daemon() => BTreeMap::new(),
+        false => absent(runner.here().await?, &targets, window).await,
     };
     let filters = &args.targets.filter;
     let (targets, unreachable) = match filters.is_empty() {
@@ -86,23 +89,23 @@ pub(super) async fn choose(
 /// Looks on the LAN for many targets of which no address is known: together, and for those who do
 /// not answer once more. Returns who still did not, and why that is all that can be said.
 async fn absent(
-    runner: &Arc<Runner>,
+    here: &Orchestrator,
     targets: &BTreeSet<NodeName>,
     window: Duration,
 ) -> BTreeMap<NodeName, String> {
-    let mut absent: BTreeSet<&NodeName> = targets.difference(runner.known()).collect();
-    if runner.lan() == Lan::Ignore {
+    let mut absent: BTreeSet<&NodeName> = targets.difference(here.known()).collect();
+    if here.lan() == Lan::Ignore {
         return BTreeMap::new();
     }
     for _ in 0..2 {
-        absent.retain(|name| !runner.is_linked(name));
+        absent.retain(|name| !here.is_linked(name));
         if absent.len() <= FEW {
             return BTreeMap::new();
         }
-        let (_, blind) = runner.discover(window).await;
+        let (_, blind) = here.discover(window).await;
         blind.iter().for_each(|error| output::say(&chain(error)));
     }
-    absent.retain(|name| !runner.is_linked(name));
+    absent.retain(|name| !here.is_linked(name));
     let seconds = window.as_secs_f32();
     let why = |name| format!("{name} is not reachable: no answer on the LAN within {seconds} s");
     absent

@@ -228,9 +228,8 @@ impl Drive {
         let hosts = self.summary.split();
         let hosts = hosts.map(|names| names.into_iter().cloned().collect());
         let form = self.form;
-        let written = tokio::task::spawn_blocking(move || form.finish(hosts));
         let trouble = tokio::select! {
-            written = written => written?.err(),
+            written = form.finish(hosts) => written.err(),
             () = interrupts.next() => None,
         };
         Ok(Driven {

@@ -68,7 +68,7 @@ impl Form {
             run,
             due: VecDeque::new(),
             // Each form has made its text harmless by then.
-            sink: Sink::spawn(View::Raw)?,
+            sink: Sink::new(View::Raw),
             folder: folder.transpose()?,
         };
         if let (Kind::Events(_), Some(discovered)) = (&form.kind, discovered) {
@@ -216,11 +216,11 @@ impl Form {
         Ok(())
     }
 
-    /// Waits until all is written. Blocks.
-    pub(super) fn finish(self, hosts: [Vec<NodeName>; 2]) -> anyhow::Result<()> {
-        self.sink.finish()?;
+    /// Waits until all is written.
+    pub(super) async fn finish(self, hosts: [Vec<NodeName>; 2]) -> anyhow::Result<()> {
+        self.sink.finish().await?;
         if let Some(folder) = self.folder {
-            folder.finish(hosts)?;
+            tokio::task::spawn_blocking(move || folder.finish(hosts)).await??;
         }
         Ok(())
     }

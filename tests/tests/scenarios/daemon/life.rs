@@ -1,0 +1,179 @@
+//! How a daemon begins, reads its files again, and ends.
+
+use std::io::Write as _;
+
+use rustix::process::Signal;
+use scenarios::{Lab, PATIENCE, Process, eventually, procfs::processes_of_run};
+use serde_json::Value;
+
+use super::{Daemon, assert_says, run_in_progress, script, status};
+use crate::props::TARGET;
+
+#[test]
+fn status_tells_who_the_daemon_is_and_what_it_holds() {
+    let lab = Lab::loopback();
+    let daemon = Daemon::start(&lab);
+    let _ = lab.run(script("true")).expect_success();
+
+    let status = status(&lab);
+
+    assert_eq!(status["pid"], daemon.process.id());
+    assert_eq!(status["identity"], "controller/controller");
+    assert_eq!(status["mesh"], lab.mesh().fingerprint().to_string());
+    assert!(status["uptime_ms"].is_u64() && status["version"].is_string());
+    let link = &status["links"][0];
+    assert_eq!(link["name"], TARGET);
+    assert_eq!(link["address"], lab.address_of(0).to_string());
+    assert_eq!(link["path"], "local");
+    assert!(link["rtt_us"].as_u64().unwrap() > 0 && link["idle_ms"].is_u64());
+    let shown = lab.run(["serve", "status"]).expect_success().stdout_text();
+    assert!(shown.contains(TARGET), "{shown}");
+}
+
+#[test]
+fn without_a_daemon_its_verbs_say_so() {
+    let lab = Lab::new();
+
+    for verb in ["status", "reload", "stop"] {
+        let refused = lab.run(["serve", verb]).expect_code(1);
+
+        assert_says(
+            &refused,
+            &["no daemon serves", "`controller serve` starts one"],
+        );
+    }
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_told_of_the_first() {
+    let lab = Lab::new();
+    let first = Daemon::start(&lab);
+
+    let second = lab.run(["serve"]).expect_code(1);
+
+    let pid = format!("with pid {}", first.process.id());
+    assert_says(&second, &["serves", &pid, "controller serve stop"]);
+    assert_eq!(status(&lab)["pid"], first.process.id());
+}
+
+#[test]
+fn the_socket_of_a_daemon_that_was_killed_is_replaced() {
+    let lab = Lab::loopback();
+    let mut first = Daemon::start(&lab);
+    first.process.kill();
+    assert!(first.socket.exists());
+
+    // Without a daemon there, and with the next one.
+    let _ = lab.run(script("true")).expect_success();
+    let second = Daemon::start(&lab);
+
+    assert_eq!(second.socket, first.socket);
+    let _ = lab.run(script("true")).expect_success();
+    assert_eq!(status(&lab)["links"][0]["name"], TARGET);
+}
+
+#[test]
+fn stopping_tells_the_clients_and_leaves_nothing_of_the_daemon() {
+    let lab = Lab::loopback();
+    let mut daemon = Daemon::start(&lab);
+    let client = Process::start(lab.controller(script("echo ready; sleep 1000")));
+    let _ = client.wait_for_line("ready", PATIENCE);
+
+    let _ = lab.run(["serve", "stop"]).expect_success();
+
+    let told = client.wait_exit(PATIENCE).expect_code(255);
+    assert_says(&told, &["the daemon was stopped"]);
+    eventually(PATIENCE, || !daemon.process.is_running());
+    assert!(!daemon.socket.exists());
+    let _ = lab.run(["serve", "status"]).expect_code(1);
+}
+
+#[test]
+fn signals_stop_the_daemon_cleanly() {
+    let lab = Lab::new();
+
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start(&lab);
+        daemon.process.signal(signal);
+        let ended = daemon.process.wait_exit(PATIENCE).expect_success();
+
+        assert_says(&ended, &["stopped; runs go on at their agents"]);
+        assert!(!daemon.socket.exists());
+    }
+}
+
+#[test]
+fn a_daemon_that_is_killed_is_no_news_of_its_runs() {
+    let lab = Lab::loopback();
+    let mut daemon = Daemon::start(&lab);
+    let client = Process::start(lab.controller(script("echo ready; sleep 1000")));
+    let _ = client.wait_for_line("ready", PATIENCE);
+    let run = run_in_progress(&lab);
+
+    daemon.process.kill();
+
+    let lost = client.wait_exit(PATIENCE).expect_code(255);
+    assert_eq!(lost.stdout_text(), "ready\n");
+    assert_says(&lost, &["lost", "the daemon is gone", &run]);
+}
+
+#[test]
+fn a_broken_file_keeps_the_state_before_and_says_so() {
+    let lab = Lab::loopback();
+    let daemon = Daemon::start(&lab);
+    let config = lab.mesh().home().join("controller.toml");
+    fs_err::write(&config, "grace = \"soon\"\n").unwrap();
+
+    let refused = lab.run(["serve", "reload"]).expect_code(1);
+    assert_says(&refused, &["state before is in force", "line 1", "soon"]);
+    let why = status(&lab)["reload_failed"].as_str().unwrap().to_owned();
+    assert!(why.contains("soon"), "{why}");
+    fs_err::remove_file(&config).unwrap();
+    let _ = lab.run(script("true")).expect_success();
+
+    let _ = lab.run(["serve", "reload"]).expect_success();
+    assert_eq!(status(&lab)["reload_failed"], Value::Null);
+    assert!(daemon.log().contains("of no use"), "{}", daemon.log());
+}
+
+#[test]
+fn a_hangup_reads_the_files_again_and_runs_go_on() {
+    let lab = Lab::loopback();
+    let mut daemon = Daemon::start(&lab);
+    let mut client = Process::start_with(
+        lab.controller(["run", "-t", TARGET, "--stdin", "--", "cat"]),
+        scenarios::Stdin::Open,
+        scenarios::Stdout::Captured,
+    );
+    let run = run_in_progress(&lab);
+    let before = status(&lab)["reloads"].as_u64().unwrap();
+
+    daemon.process.signal(Signal::HUP);
+    eventually(PATIENCE, || {
+        status(&lab)["reloads"].as_u64().unwrap() > before
+    });
+
+    assert_ne!(processes_of_run(&run), [0; 0]);
+    let mut input = client.stdin().take().unwrap();
+    input.write_all(b"still there\n").unwrap();
+    drop(input);
+    let finished = client.wait_exit(PATIENCE).expect_success();
+    assert_eq!(finished.stdout_text(), "still there\n");
+}
+
+#[test]
+fn settings_of_the_operator_that_change_are_seen_without_asking() {
+    let lab = Lab::loopback();
+    let _daemon = Daemon::start(&lab);
+    let config = lab.mesh().home().join("controller.toml");
+    let addresses = format!("[addresses]\nalso-here = [\"{}\"]\n", lab.address_of(0));
+    fs_err::write(config, addresses).unwrap();
+
+    let refused = lab
+        .run(["run", "-t", "also-here", "--", "true"])
+        .expect_code(255);
+
+    // Who answers there is another agent: that it was asked shows that the address is known.
+    assert_says(&refused, &[&lab.address_of(0).to_string()]);
+    assert_eq!(status(&lab)["reloads"], 1);
+}
