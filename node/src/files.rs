@@ -4,8 +4,8 @@
 //! source ─► content (thread ═ queue ═ stream) ══ QUIC ══ content (stream ═ queue ═ thread) ─► partial
 //! ```
 //!
-//! Owns reading, writing and listing by descriptors ([`folder`], [`source`], [`partial`], [`walk`]),
-//! the way between a disk and a stream ([`content`]), and asking an agent ([`ask`]). What may be
+//! Owns reading, writing and listing by descriptors (`folder`, `source`, `partial`, `walk`),
+//! the way between a disk and a stream (`content`), and asking an agent (`ask`). What may be
 //! copied is decided elsewhere; which files a folder needs is the orchestrator's business.
 //!
 //! **How a file arrives.** It is written under a hidden name beside the final one,
@@ -24,7 +24,7 @@
 //!
 //! **Invariant:** nothing that the other end says leads out of the folder that the operator named:
 //! names are single components (`proto::file`), and below that folder no symbolic link is followed.
-//! Guarded by the tests of [`folder`] and the scenarios `files`.
+//! Guarded by the tests of `folder` and the scenarios `files`.
 
 mod ask;
 mod content;

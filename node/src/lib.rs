@@ -1,8 +1,8 @@
 //! The overlay of the mesh: authenticated QUIC links between nodes, how nodes find each other, and
 //! runs over those links.
 //!
-//! Used by both ends. A caller takes [`links::Links`] to find an agent and [`run::Run`] to run a
-//! command on it; the callee is [`agent::Agent`]. Trust is decided by the `pki` crate, the bytes by
+//! Used by both ends. A caller takes [`links::Links`] to find an agent, [`run::Run`] to run a
+//! command on it, and [`files::Files`] to copy files to and from it; the callee is [`agent::Agent`]. Trust is decided by the `pki` crate, the bytes by
 //! `proto`, and what a command means by nobody here.
 //!
 //! ```text
