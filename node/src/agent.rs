@@ -7,6 +7,7 @@
 //! Stop order: refuse new links and runs, end what runs (its controllers hear `AgentStopped` and
 //! the ledger keeps it), close the links with a code, withdraw the announcement.
 
+pub mod emulate;
 pub mod ledger;
 pub mod probe;
 pub mod process;
@@ -98,6 +99,25 @@ pub(crate) struct Shared {
     pub(crate) runs: Runs,
     pub(crate) starts: Semaphore,
     pub(crate) stop: CancellationToken,
+    pub(crate) noop: Noop,
+}
+
+/// Whether an agent answers [`emulate::NOOP`] by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noop {
+    /// It knows no such program.
+    Unknown,
+    /// Only an emulated agent does.
+    Answered,
+}
+
+/// What an agent has of its host. Agents of one process share it.
+#[derive(Debug)]
+struct Means {
+    prober: Prober,
+    /// Opened with the agent's home where there is none yet.
+    launcher: Option<Launcher>,
+    noop: Noop,
 }
 
 /// Why an agent does not start.
@@ -143,6 +163,17 @@ impl Agent {
     /// # Errors
     /// Says which part failed, and why.
     pub fn bind(options: AgentOptions) -> Result<Self, StartAgentError> {
+        let mut tasks = JoinSet::new();
+        let means = Means {
+            prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
+            launcher: None,
+            noop: Noop::Unknown,
+        };
+        let agent = Self::bind_with(options, means)?;
+        Ok(Self { tasks, ..agent })
+    }
+
+    fn bind_with(options: AgentOptions, means: Means) -> Result<Self, StartAgentError> {
         let AgentOptions {
             identity,
             revocation,
@@ -164,12 +195,14 @@ impl Agent {
                 listen: bound,
             });
         // Processes of runs whose agent died: nobody reads their output or could end them.
-        let launcher = Launcher::open(&home, Containment::Cgroup)?;
+        let launcher = match means.launcher {
+            Some(launcher) => launcher,
+            None => Launcher::open(&home, Containment::Cgroup)?,
+        };
         let survivors = launcher.kill_lost(&lost);
         if !survivors.is_empty() {
             tracing::error!(pids = ?survivors, "processes of lost runs could not be ended");
         }
-        let mut tasks = JoinSet::new();
         let shared = Shared {
             mesh: identity.fingerprint(),
             name: node.name,
@@ -177,17 +210,18 @@ impl Agent {
             ledger,
             launcher,
             base: Base::of_this_process(),
-            prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
+            prober: means.prober,
             runs: Runs::default(),
             starts: Semaphore::new(run::MAX_STARTS),
             stop: CancellationToken::new(),
+            noop: means.noop,
         };
         Ok(Self {
             transport,
             announcement,
             shared: Arc::new(shared),
             lost,
-            tasks,
+            tasks: JoinSet::new(),
         })
     }
 

@@ -10,6 +10,7 @@
 mod conduct;
 mod input;
 mod kept;
+mod noop;
 mod output;
 mod start;
 
@@ -44,6 +45,9 @@ pub(super) async fn serve(mut stream: Stream, request: RunRequest, shared: &Arc<
     tracing::debug!(run = %request.id, peer = %stream.peer, "run asked for");
     let request = Arc::new(request);
     match admit(&stream, &request, shared).await {
+        Ok(Admitted::New(place, unsettled)) if noop::is_asked_for(&request, shared) => {
+            noop::answer(stream, place, unsettled, &request, shared).await;
+        }
         Ok(Admitted::New(place, unsettled)) => match launch(&request, unsettled, shared).await {
             Ok(process) => conduct(stream, process, place, &request, shared).await,
             Err(refusal) => {
