@@ -56,7 +56,7 @@ impl FromStr for NewNames {
         let (before, rest) = word.split_once('[').ok_or(ParseNamesError::Range)?;
         let (range, after) = rest.split_once(']').ok_or(ParseNamesError::Range)?;
         let (first, last) = range.split_once('-').ok_or(ParseNamesError::Range)?;
-        if after.contains(['[', ']']) {
+        if before.contains(']') || after.contains(['[', ']']) {
             return Err(ParseNamesError::Range);
         }
         // Numbers are written as wide as the first: 01-20 is 01, 02 … 20.
