@@ -14,6 +14,8 @@ mod cli;
 mod discovery;
 #[cfg(unix)]
 mod display;
+#[cfg(target_os = "linux")]
+mod emulate;
 mod expiry;
 mod help;
 mod identity;
