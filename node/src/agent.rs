@@ -7,6 +7,7 @@
 //! Stop order: refuse new links and runs, end what runs (its controllers hear `AgentStopped` and
 //! the ledger keeps it), close the links with a code, withdraw the announcement.
 
+pub mod emulate;
 mod files;
 pub mod ledger;
 pub mod probe;
@@ -104,6 +105,25 @@ pub(crate) struct Shared {
     pub(crate) output: Arc<Folder>,
     pub(crate) starts: Semaphore,
     pub(crate) stop: CancellationToken,
+    pub(crate) noop: Noop,
+}
+
+/// Whether an agent answers [`emulate::NOOP`] by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noop {
+    /// It knows no such program.
+    Unknown,
+    /// Only an emulated agent does.
+    Answered,
+}
+
+/// What an agent has of its host. Agents of one process share it.
+#[derive(Debug)]
+struct Means {
+    prober: Prober,
+    /// Opened with the agent's home where there is none yet.
+    launcher: Option<Launcher>,
+    noop: Noop,
 }
 
 /// Why an agent does not start.
@@ -152,6 +172,17 @@ impl Agent {
     /// # Errors
     /// Says which part failed, and why.
     pub fn bind(options: AgentOptions) -> Result<Self, StartAgentError> {
+        let mut tasks = JoinSet::new();
+        let means = Means {
+            prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
+            launcher: None,
+            noop: Noop::Unknown,
+        };
+        let agent = Self::bind_with(options, means)?;
+        Ok(Self { tasks, ..agent })
+    }
+
+    fn bind_with(options: AgentOptions, means: Means) -> Result<Self, StartAgentError> {
         let AgentOptions {
             identity,
             revocation,
@@ -174,7 +205,10 @@ impl Agent {
                 listen: bound,
             });
         // Processes of runs whose agent died: nobody reads their output or could end them.
-        let launcher = Launcher::open(&home, Containment::Cgroup)?;
+        let launcher = match means.launcher {
+            Some(launcher) => launcher,
+            None => Launcher::open(&home, Containment::Cgroup)?,
+        };
         let survivors = launcher.kill_lost(&lost);
         if !survivors.is_empty() {
             tracing::error!(pids = ?survivors, "processes of lost runs could not be ended");
@@ -182,7 +216,6 @@ impl Agent {
         let base = Base::of_this_process();
         let files = FileService::new(base.home().into(), &home);
         files.sweep();
-        let mut tasks = JoinSet::new();
         let shared = Shared {
             mesh: identity.fingerprint(),
             name: node.name,
@@ -191,18 +224,19 @@ impl Agent {
             launcher,
             files,
             base,
-            prober: Prober::spawn(ProbeLimits::default(), &mut tasks),
+            prober: means.prober,
             runs: Arc::default(),
             output: Arc::new(output),
             starts: Semaphore::new(run::MAX_STARTS),
             stop: CancellationToken::new(),
+            noop: means.noop,
         };
         Ok(Self {
             transport,
             announcement,
             shared: Arc::new(shared),
             lost,
-            tasks,
+            tasks: JoinSet::new(),
         })
     }
 

@@ -5,12 +5,15 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 could not start or serve, 64 wrong usage (BSD `sysexits`).
 
+mod emulate;
+
 use std::{
     error::Error,
     ffi::OsString,
     fmt::Write as _,
     io::{self, Write as _},
     net::SocketAddr,
+    num::NonZeroU16,
     path::PathBuf,
     process::ExitCode,
 };
@@ -24,7 +27,8 @@ use tracing::Level;
 
 use crate::{
     agent::{
-        Agent, AgentOptions, Announce, StartAgentError,
+        Agent, AgentOptions, Announce, Served, StartAgentError,
+        emulate::{Emulation, StartEmulationError},
         ledger::OpenLedgerError,
         probe::{ProbeLimits, Prober},
     },
@@ -92,6 +96,35 @@ pub struct AgentArgs {
     /// A revocation list of the mesh; unreadable or stale, it keeps every controller out.
     #[arg(long, value_name = "FILE", env = "FUNNELCLOUD_CRL")]
     pub crl: Option<PathBuf>,
+    /// Be this many agents, for tests of scale: see [`crate::agent::emulate`].
+    #[arg(long, value_name = "N", hide = true)]
+    pub emulate: Option<NonZeroU16>,
+    /// Where to write the addresses of emulated agents.
+    #[arg(long, value_name = "FILE", hide = true, requires = "emulate")]
+    pub addresses: Option<PathBuf>,
+}
+
+/// What serves: one agent, or many.
+#[derive(Debug)]
+enum Callee {
+    One(Box<Agent>),
+    Many(Emulation),
+}
+
+impl Callee {
+    fn greeting(&self) -> String {
+        match self {
+            Self::One(agent) => agent.greeting(),
+            Self::Many(agents) => agents.greeting(),
+        }
+    }
+
+    async fn serve(self, stop: impl Future<Output = ()>) -> Served {
+        match self {
+            Self::One(agent) => agent.serve(stop).await,
+            Self::Many(agents) => agents.serve(stop).await,
+        }
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -141,7 +174,12 @@ pub fn serve(args: AgentArgs, stop: impl Future<Output = ()>) -> ExitCode {
         Err(error) => return fail(&error, None),
     };
     let code = runtime.block_on(async {
-        let agent = match bind(args) {
+        allow_many_files();
+        let bound = match args.emulate {
+            None => bind(args).map(|agent| Callee::One(Box::new(agent))),
+            Some(count) => emulate::bind(args, count).map(Callee::Many),
+        };
+        let agent = match bound {
             Ok(agent) => agent,
             Err(error) => return fail(error.as_ref(), hint(error.as_ref())),
         };
@@ -175,7 +213,6 @@ fn bind(args: AgentArgs) -> Result<Agent, Box<dyn Error + Send + Sync>> {
     if let Some(days) = identity.days_left_when_due(now) {
         tracing::warn!(node = %identity.node(), days, "this identity ends soon; issue a new one");
     }
-    allow_many_files();
     let revocation = match &args.crl {
         None => Revocation::none_known(StaleCrl::Refuse),
         Some(path) => revocation::load(path, &identity)?,
@@ -294,7 +331,12 @@ fn hint(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
             "the identity comes from `controller pki issue agent NAME --out FILE`, run where the mesh was made",
         );
     }
-    match error.downcast_ref::<StartAgentError>() {
+    let error = match error.downcast_ref() {
+        Some(StartEmulationError::Agent { source, .. }) => Some(source),
+        Some(_) => None,
+        None => error.downcast_ref(),
+    };
+    match error {
         Some(StartAgentError::Bind(BindError::Socket { source, .. })) => socket_hint(source.kind()),
         Some(
             StartAgentError::Home { .. }

@@ -5,11 +5,12 @@
 //! network that may lie; a wrong one costs a handshake and nothing else.
 
 mod back;
+mod dialled;
 mod unreachable;
 mod warm;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, btree_map::Entry},
+    collections::{BTreeMap, HashMap, VecDeque, btree_map, hash_map::Entry},
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -44,6 +45,8 @@ pub use self::{
     warm::{WarmLimits, WarmLink},
 };
 
+use self::dialled::Dialled;
+
 /// How long known addresses are tried alone, so that the ordinary case disturbs nobody by multicast.
 ///
 /// A handshake on a LAN takes a few milliseconds; on a longer path the look-up starts meanwhile.
@@ -61,6 +64,12 @@ const MAX_DIALS: usize = 64;
 const MAX_LAN_LOOK_UPS: usize = 4;
 
 /// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
+/// How long a handshake counts among those, unless others have taken a good part of that. Afterwards
+/// it waits for a host that may be gone, which costs nothing and must not keep others waiting.
+const TURN: Duration = Duration::from_millis(200);
+
+/// Addresses dialled in one look-up at most, besides known ones: an attacker on the LAN can announce
+/// any number.
 const MAX_ADDRESSES: usize = 1024;
 
 /// Addresses that are learnt on the way and kept, the newest first.
@@ -236,26 +245,29 @@ impl Ways {
         Err(race.lost(name.clone(), window, self.lan))
     }
 
+    /// Links to every agent that answers and introduces itself; ends a moment after the last answer,
+    /// and `window` after the last known address was dialled at the latest. One link per agent: the
+    /// first that came up.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the look-up and its handshakes.
     async fn all(&self, window: Duration) -> (BTreeMap<NodeName, Found>, Vec<LookUpError>) {
         let wanted = Wanted::AllAgents;
         let mut race = Race::new(self, &wanted, Expect::AnyOf(Role::Agent));
+        race.known_left = self.known.len() + self.learnt().len();
         let mut agents = BTreeMap::<NodeName, Found>::new();
-        let end = Instant::now() + window;
-        let mut quiet_end = end;
         loop {
+            let wait = race.listing_wait(agents.is_empty(), window);
             tokio::select! {
                 won = race.next() => match won {
-                    Some(Ok(found)) => {
-                        quiet_end = Instant::now() + LISTING_QUIET;
-                        match agents.entry(found.link.peer().name.clone()) {
-                            Entry::Vacant(entry) => drop(entry.insert(found)),
-                            Entry::Occupied(_) => found.link.close(CloseCode::Superfluous),
-                        }
-                    }
+                    Some(Ok(found)) => match agents.entry(found.link.peer().name.clone()) {
+                        btree_map::Entry::Vacant(entry) => drop(entry.insert(found)),
+                        btree_map::Entry::Occupied(_) => found.link.close(CloseCode::Superfluous),
+                    },
                     Some(Err(_)) => {}
                     None => break,
                 },
-                () = sleep_until(end.min(quiet_end)) => break,
+                () = sleep_until(wait.until) => if wait.is_last { break },
             }
         }
         let blind = std::mem::take(&mut race.blind);
@@ -289,15 +301,34 @@ impl Ways {
     }
 }
 
+/// What a listing waits for.
+struct Wait {
+    until: Instant,
+    /// Whether the listing is over then.
+    is_last: bool,
+}
+
 /// Look-ups and handshakes in progress.
 struct Race<'a> {
     transport: &'a Transport,
     expect: Expect,
     looking: FuturesUnordered<BoxFuture<'a, Result<(), LookUpError>>>,
     candidates: mpsc::Receiver<Candidate>,
+    /// Known addresses of a listing that wait to be dialled.
+    known_left: usize,
+    /// When the last known address was dialled; the start, before that.
+    last_known: Instant,
+    /// When the last handshake ended; the start, before that.
+    progress: Instant,
+    /// The longest that a handshake took which made a link.
+    slowest: Duration,
+    /// The handshakes that count as being in progress, the oldest first.
+    on_turn: VecDeque<(Instant, SocketAddr)>,
+    /// How many addresses were dialled that nobody vouched for.
+    strangers: usize,
     /// Every address that was dialled, and who knew it.
     seen: HashMap<SocketAddr, Candidate>,
-    dials: JoinSet<(Candidate, Result<Link, DialError>)>,
+    dials: JoinSet<Dialled>,
     tried: Vec<(Candidate, DialError)>,
     blind: Vec<LookUpError>,
 }
@@ -332,6 +363,12 @@ impl<'a> Race<'a> {
             expect,
             looking,
             candidates,
+            known_left: 0,
+            last_known: Instant::now(),
+            progress: Instant::now(),
+            slowest: Duration::ZERO,
+            on_turn: VecDeque::new(),
+            strangers: 0,
             seen: HashMap::new(),
             dials: JoinSet::new(),
             tried: Vec::new(),
@@ -345,15 +382,22 @@ impl<'a> Race<'a> {
     /// Nothing is lost when this is dropped.
     async fn next(&mut self) -> Option<Result<Found, ()>> {
         loop {
+            let end_of_turn = self.end_of_turn();
             tokio::select! {
-                Some(candidate) = self.candidates.recv(), if self.dials.len() < MAX_DIALS => {
+                Some(candidate) = self.candidates.recv(), if self.on_turn.len() < MAX_DIALS => {
                     self.dial(candidate);
                 }
+                () = sleep_until(end_of_turn), if self.on_turn.len() >= MAX_DIALS => {
+                    self.on_turn.pop_front();
+                }
                 Some(dialled) = self.dials.join_next() => match dialled {
-                    Ok((from, Ok(link))) => {
+                    Ok(Dialled { from, result: Ok(link), taken }) => {
+                        self.over(&from);
+                        self.slowest = self.slowest.max(taken);
                         return Some(Ok(Found { link: Arc::new(link), mechanism: from.mechanism }));
                     }
-                    Ok((from, Err(error))) => {
+                    Ok(Dialled { from, result: Err(error), .. }) => {
+                        self.over(&from);
                         tracing::debug!(addr = %from.addr, %error, "an address did not lead to the agent");
                         self.tried.push((from, error));
                         return Some(Err(()));
@@ -369,18 +413,55 @@ impl<'a> Race<'a> {
     }
 
     fn dial(&mut self, candidate: Candidate) {
-        if self.seen.len() >= MAX_ADDRESSES || self.seen.contains_key(&candidate.addr) {
-            return;
+        match candidate.mechanism {
+            Mechanism::Fixed => {
+                self.known_left = self.known_left.saturating_sub(1);
+                self.last_known = Instant::now();
+            }
+            Mechanism::Mdns if self.strangers >= MAX_ADDRESSES => return,
+            Mechanism::Mdns => {}
         }
-        self.seen.insert(candidate.addr, candidate);
-        let transport = self.transport.clone();
-        let expect = self.expect.clone();
-        self.dials.spawn(async move {
-            (
-                candidate,
-                Link::dial(&transport, candidate.addr, &expect).await,
-            )
-        });
+        let Entry::Vacant(seen) = self.seen.entry(candidate.addr) else {
+            return;
+        };
+        seen.insert(candidate);
+        self.strangers += usize::from(candidate.mechanism == Mechanism::Mdns);
+        let (transport, expect) = (self.transport.clone(), self.expect.clone());
+        self.dials.spawn(Dialled::by(transport, expect, candidate));
+        self.on_turn.push_back((Instant::now(), candidate.addr));
+    }
+
+    /// Notes that a handshake has ended.
+    fn over(&mut self, from: &Candidate) {
+        self.progress = Instant::now();
+        self.on_turn.retain(|(_, addr)| *addr != from.addr);
+    }
+
+    /// Says when the oldest handshake has had its turn: where handshakes take long, turns do, too, or
+    /// ever more of them would slow each other down.
+    fn end_of_turn(&self) -> Instant {
+        let oldest = self.on_turn.front();
+        let begun = oldest.map_or_else(Instant::now, |(begun, _)| *begun);
+        begun + TURN.max(4 * self.slowest)
+    }
+
+    /// Says how long a listing waits for what comes next.
+    fn listing_wait(&self, nobody_yet: bool, window: Duration) -> Wait {
+        if self.known_left > 0 {
+            // Who was not asked yet has not been silent.
+            let until = Instant::now() + window.min(LISTING_QUIET);
+            let is_last = false;
+            return Wait { until, is_last };
+        }
+        let end = self.last_known + window;
+        // Where answers take long, so does the silence that means something.
+        let quiet = LISTING_QUIET.max(2 * self.slowest);
+        let until = match nobody_yet {
+            true => end,
+            false => end.min(self.progress.max(self.last_known) + quiet),
+        };
+        let is_last = true;
+        Wait { until, is_last }
     }
 
     fn lost(mut self, name: NodeName, window: Duration, lan: Lan) -> Unreachable {

@@ -7,6 +7,7 @@
 //! **Invariant:** no early data and no resumption, on either side. Guarded in `pki` by its
 //! handshake tests.
 
+mod batch;
 mod mtu;
 
 use std::{
@@ -19,10 +20,13 @@ use std::{
 use pki::{Identity, Revocation};
 use proto::{frame::ALPN, id::Role};
 use quinn::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime as _, TokioRuntime,
+    TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+use self::batch::GrowingBatches;
 
 /// How long a peer may stay silent before its link is closed.
 ///
@@ -188,7 +192,14 @@ impl Transport {
                 config.supported_versions(vec![QUIC]);
                 let jumbo = config.max_udp_payload_size(mtu::LARGEST);
                 jumbo.expect("a page is within what QUIC allows");
-                quinn::Endpoint::new(config, server.clone(), socket, Arc::new(TokioRuntime))
+                let socket = TokioRuntime.wrap_udp_socket(socket)?;
+                // An agent has few links, and much to say on them.
+                let socket: Arc<dyn AsyncUdpSocket> = match server {
+                    None => GrowingBatches::new(socket),
+                    Some(_) => socket,
+                };
+                let runtime = Arc::new(TokioRuntime);
+                quinn::Endpoint::new_with_abstract_socket(config, server.clone(), socket, runtime)
             })
             .map_err(|source| BindError::Socket { addr, source })?;
         Ok(Self {

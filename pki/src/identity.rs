@@ -100,6 +100,20 @@ impl Identity {
         secret_file::write(path, &file::write(self), existing).map_err(SaveIdentityError)
     }
 
+    /// Writes new identities into `directory`, each as `NAME.identity`, as [`Identity::save`] does
+    /// but without waiting for the disk for each of them.
+    ///
+    /// # Errors
+    ///
+    /// There is a file of that name already, or the system refuses.
+    pub fn save_all(identities: &[Self], directory: &Path) -> Result<(), SaveIdentityError> {
+        let files = identities.iter().map(|identity| {
+            let path = directory.join(format!("{}.identity", identity.node().name));
+            (path, file::write(identity))
+        });
+        secret_file::write_new(directory, files).map_err(SaveIdentityError)
+    }
+
     /// Returns the name of the mesh.
     #[must_use]
     pub const fn mesh(&self) -> &MeshName {

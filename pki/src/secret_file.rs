@@ -115,35 +115,101 @@ fn check_mode(_path: &Path, _metadata: &std::fs::Metadata) -> Result<(), ReadSec
 
 /// Writes `text` to `path`, readable by nobody but its owner (mode 0600).
 pub(crate) fn write(path: &Path, text: &str, existing: Existing) -> Result<(), WriteSecretError> {
-    let failed = |source| WriteSecretError::Write {
+    let draft = Draft::write(path.to_owned(), text, Sync::Now)?;
+    draft.name(existing)?;
+    sync_directory(directory_of(path)).map_err(|source| WriteSecretError::Write {
         path: path.to_owned(),
         source,
+    })
+}
+
+/// Writes new files into `directory`, as [`write`] does, with two waits for the disk in all and not
+/// two for each.
+///
+/// A failure may leave some of them, each of them whole.
+pub(crate) fn write_new(
+    directory: &Path,
+    files: impl Iterator<Item = (PathBuf, impl AsRef<str>)>,
+) -> Result<(), WriteSecretError> {
+    let failed = |source| WriteSecretError::Write {
+        path: directory.to_owned(),
+        source,
     };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
+    // Where there is no call for all of them, each is synced by itself.
+    let sync = if cfg!(target_os = "linux") {
+        Sync::Later
+    } else {
+        Sync::Now
     };
-    // tempfile creates with mode 0600, whatever the umask allows beyond.
-    let mut file = tempfile::Builder::new()
-        .prefix(".mesosync-")
-        .tempfile_in(directory)
+    let drafts: Vec<Draft> = files
+        .map(|(path, text)| Draft::write(path, text.as_ref(), sync))
+        .collect::<Result<_, _>>()?;
+    #[cfg(target_os = "linux")]
+    fs_err::File::open(directory)
+        .and_then(|directory| Ok(rustix::fs::syncfs(directory.file())?))
         .map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    let named = match existing {
-        Existing::Refuse => file.persist_noclobber(path),
-        Existing::Replace => file.persist(path),
-    };
-    if let Err(refused) = named {
-        let exists = refused.error.kind() == io::ErrorKind::AlreadyExists;
-        let path = path.to_owned();
-        return Err(if exists {
-            WriteSecretError::Exists { path }
-        } else {
-            failed(refused.error)
-        });
+    for draft in drafts {
+        draft.name(Existing::Refuse)?;
     }
     sync_directory(directory).map_err(failed)
+}
+
+/// When what was written survives a loss of power.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// As soon as it is written.
+    Now,
+    /// When somebody syncs the file system.
+    Later,
+}
+
+/// A file that is written and has no name yet; removed again unless it gets one.
+struct Draft {
+    file: tempfile::TempPath,
+    path: PathBuf,
+}
+
+impl Draft {
+    fn write(path: PathBuf, text: &str, sync: Sync) -> Result<Self, WriteSecretError> {
+        let written = || {
+            // tempfile creates with mode 0600, whatever the umask allows beyond.
+            let mut file = tempfile::Builder::new()
+                .prefix(".mesosync-")
+                .tempfile_in(directory_of(&path))?;
+            file.write_all(text.as_bytes())?;
+            if sync == Sync::Now {
+                file.as_file().sync_all()?;
+            }
+            Ok(file.into_temp_path())
+        };
+        match written() {
+            Ok(file) => Ok(Self { file, path }),
+            Err(source) => Err(WriteSecretError::Write { path, source }),
+        }
+    }
+
+    fn name(self, existing: Existing) -> Result<(), WriteSecretError> {
+        let Self { file, path } = self;
+        let named = match existing {
+            Existing::Refuse => file.persist_noclobber(&path),
+            Existing::Replace => file.persist(&path),
+        };
+        let Err(refused) = named else {
+            return Ok(());
+        };
+        if refused.error.kind() == io::ErrorKind::AlreadyExists {
+            return Err(WriteSecretError::Exists { path });
+        }
+        let source = refused.error;
+        Err(WriteSecretError::Write { path, source })
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
 }
 
 /// Makes the names in `directory` survive a loss of power.
@@ -181,6 +247,24 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(read(&path).unwrap().as_str(), "words");
         assert_eq!(fs_err::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_files_are_as_private_as_one_and_none_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let files = |names: [&str; 2]| {
+            names.map(|name| (home.path().join(name), format!("words of {name}")))
+        };
+
+        write_new(home.path(), files(["a", "b"]).into_iter()).unwrap();
+        let refused = write_new(home.path(), files(["c", "b"]).into_iter());
+
+        let path = home.path().join("b");
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(read(&path).unwrap().as_str(), "words of b");
+        assert!(matches!(refused, Err(WriteSecretError::Exists { path: taken }) if taken == path));
+        assert_eq!(fs_err::read_dir(home.path()).unwrap().count(), 3);
     }
 
     #[test]

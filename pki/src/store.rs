@@ -173,6 +173,33 @@ impl Store {
         Ok(identity)
     }
 
+    /// Does the same for many nodes, without waiting for the disk for each of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::issue_identity`]; then none of them is handed out.
+    pub fn issue_identities(
+        &self,
+        nodes: impl IntoIterator<Item = NodeId>,
+        addresses: &Addresses,
+        term: Term,
+    ) -> Result<Vec<Identity>, StoreIssueError> {
+        let identities = nodes
+            .into_iter()
+            .map(|node| {
+                self.authority
+                    .issue_identity(node, addresses.clone(), term)
+                    .map_err(StoreIssueError::Issue)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let records = identities
+            .iter()
+            .map(|identity| self.record_of(identity.certificate()));
+        secret_file::write_new(&self.directory.join(ISSUED), records)
+            .map_err(StoreIssueError::Record)?;
+        Ok(identities)
+    }
+
     /// Certifies the key of a signing request for `node`, and records the certificate.
     ///
     /// # Errors
@@ -261,11 +288,16 @@ impl Store {
     }
 
     fn record(&self, certificate: &NodeCertificate) -> Result<(), StoreIssueError> {
+        let (path, text) = self.record_of(certificate);
+        secret_file::write(&path, &text, Existing::Refuse).map_err(StoreIssueError::Record)
+    }
+
+    /// Returns the file that is the record of a certificate, and its text.
+    fn record_of(&self, certificate: &NodeCertificate) -> (PathBuf, String) {
         let name = format!("{}.pem", certificate.serial());
         let block = pem::Pem::new("CERTIFICATE", certificate.der().to_vec());
         let path = self.directory.join(ISSUED).join(name);
-        secret_file::write(&path, &secret_file::encode_pem(&block), Existing::Refuse)
-            .map_err(StoreIssueError::Record)
+        (path, secret_file::encode_pem(&block))
     }
 }
 

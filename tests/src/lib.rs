@@ -12,6 +12,7 @@
 
 mod agent;
 mod binaries;
+mod emulation;
 mod eventually;
 mod lab;
 #[cfg(target_os = "linux")]
@@ -30,6 +31,7 @@ mod terminal;
 
 pub use agent::Agent;
 pub use binaries::Binaries;
+pub use emulation::Emulation;
 pub use eventually::{eventually, eventually_some};
 pub use lab::Lab;
 #[cfg(target_os = "linux")]

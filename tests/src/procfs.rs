@@ -62,6 +62,12 @@ pub fn peak_resident_bytes(pid: u32) -> u64 {
     memory(pid, "VmHWM:")
 }
 
+/// Returns the same of a process that may have ended meanwhile.
+#[must_use]
+pub fn peak_resident_bytes_if_alive(pid: u32) -> Option<u64> {
+    field(pid, "VmHWM:").ok().flatten()
+}
+
 /// Returns the processor time of a process, user and system, in clock ticks of 10 ms.
 ///
 /// # Panics
@@ -80,22 +86,25 @@ pub fn cpu_ticks(pid: u32) -> u64 {
 }
 
 #[track_caller]
-fn memory(pid: u32, field: &str) -> u64 {
-    let status = match fs_err::read_to_string(of(pid, "status")) {
-        Ok(status) => status,
+fn memory(pid: u32, name: &str) -> u64 {
+    match field(pid, name) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => panic!("process {pid} has no {name} (is it a zombie?)"),
         Err(error) => panic!("{error}"),
-    };
+    }
+}
+
+/// Returns a field of proc_pid_status(5) that is given in KiB, in bytes.
+fn field(pid: u32, name: &str) -> std::io::Result<Option<u64>> {
+    let status = fs_err::read_to_string(of(pid, "status"))?;
     let kibibytes = status.lines().find_map(|line| {
-        line.strip_prefix(field)?
+        line.strip_prefix(name)?
             .split_whitespace()
             .next()?
             .parse::<u64>()
             .ok()
     });
-    match kibibytes {
-        Some(kibibytes) => kibibytes << 10,
-        None => panic!("process {pid} has no {field} (is it a zombie?)"),
-    }
+    Ok(kibibytes.map(|kibibytes| kibibytes << 10))
 }
 
 /// Returns the fields from the state on; before it stands the name, which may hold anything.

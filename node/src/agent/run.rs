@@ -13,6 +13,7 @@ mod hear;
 mod input;
 mod kept;
 mod live;
+mod noop;
 mod pipes;
 mod start;
 
@@ -54,6 +55,9 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Arc<Shar
     tracing::debug!(run = %request.id, peer = %stream.peer, "run asked for");
     let request = Arc::new(request);
     match admit(&stream, &request, shared).await {
+        Ok(Admitted::New(place, unsettled)) if noop::is_asked_for(&request, shared) => {
+            noop::answer(stream, place, unsettled, &request, shared).await;
+        }
         Ok(Admitted::New(place, unsettled)) => match launch(&request, unsettled, shared).await {
             Ok(process) => begin(stream, process, place, request, shared).await,
             Err(refusal) => {

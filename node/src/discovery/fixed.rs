@@ -3,7 +3,7 @@
 //! Owns nothing but the list it was given: where the addresses come from, and forgetting those
 //! that no longer answer, is the caller's business. Yields them at once and ends.
 
-use std::net::SocketAddr;
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use libp2p::futures::future::{BoxFuture, FutureExt as _};
 use proto::id::NodeName;
@@ -20,17 +20,41 @@ pub struct KnownAddress {
     pub addr: SocketAddr,
 }
 
-/// The mechanism that only repeats what it was told.
+/// The mechanism that only repeats what it was told; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Fixed {
-    known: Vec<KnownAddress>,
+    known: Arc<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Vec<KnownAddress>,
+    /// Where the addresses of each agent stand: one of thousands is looked for thousands of times.
+    by_name: HashMap<NodeName, Vec<usize>>,
 }
 
 impl Fixed {
     /// Takes the known addresses, the likeliest first.
     #[must_use]
-    pub fn new(known: Vec<KnownAddress>) -> Self {
-        Self { known }
+    pub fn new(addresses: Vec<KnownAddress>) -> Self {
+        let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
+        for (index, known) in addresses.iter().enumerate() {
+            by_name.entry(known.name.clone()).or_default().push(index);
+        }
+        Self {
+            known: Arc::new(Known { addresses, by_name }),
+        }
+    }
+
+    /// Returns the addresses at which `wanted` may answer, the likeliest first.
+    fn of<'a>(&'a self, wanted: &Wanted) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let Known { addresses, by_name } = &*self.known;
+        let (all, some) = match wanted {
+            Wanted::AllAgents => (&addresses[..], None),
+            Wanted::Agent(name) => (&[][..], by_name.get(name)),
+        };
+        let some = some.into_iter().flatten().map(|index| &addresses[*index]);
+        all.iter().chain(some).map(|known| known.addr)
     }
 }
 
@@ -45,13 +69,9 @@ impl Discovery for Fixed {
         found: mpsc::Sender<Candidate>,
     ) -> BoxFuture<'a, Result<(), LookUpError>> {
         async move {
-            for known in self
-                .known
-                .iter()
-                .filter(|known| wanted.includes(&known.name))
-            {
+            for addr in self.of(wanted) {
                 let candidate = Candidate {
-                    addr: known.addr,
+                    addr,
                     mechanism: Mechanism::Fixed,
                 };
                 if found.send(candidate).await.is_err() {

@@ -19,13 +19,21 @@ mod agent;
 mod bulk;
 mod cold;
 mod cp;
+#[cfg(unix)]
+mod daemon;
+#[cfg(target_os = "linux")]
+mod fleet;
 mod handshakes;
 #[cfg(target_os = "linux")]
 mod lookup;
 mod ours;
 mod quinn_peer;
+#[cfg(target_os = "linux")]
+mod reattach;
 mod report;
 mod rounds;
+#[cfg(target_os = "linux")]
+mod scale;
 mod sshd;
 mod warm;
 
@@ -47,6 +55,9 @@ struct Options {
     /// Bytes of the bulk measurements
     #[arg(long, default_value_t = 1 << 30)]
     bulk_bytes: u64,
+    /// How many agents are emulated for `scale`
+    #[arg(long, default_value_t = 5000)]
+    agents: usize,
     /// Seconds for which an idle agent is watched
     #[arg(long, default_value_t = 60)]
     idle_seconds: u64,
@@ -87,6 +98,14 @@ enum Part {
     Handshakes,
     /// The agent's size, memory and silence
     Agent,
+    /// A run through the daemon
+    Daemon,
+    /// One command on a hundred agents
+    Fleet,
+    /// Links to thousands of agents
+    Scale,
+    /// Output after a cut
+    Reattach,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -132,7 +151,19 @@ fn measure(part: Part, options: &Options, report: &mut Report) -> anyhow::Result
         Part::Lookup if !options.peers_only => lookup::measure(options, report),
         #[cfg(target_os = "linux")]
         Part::Agent if !options.peers_only => agent::measure(options, report),
-        Part::Lookup | Part::Agent => Ok(()),
+        #[cfg(unix)]
+        Part::Daemon => daemon::measure(options, report),
+        #[cfg(target_os = "linux")]
+        Part::Fleet => fleet::measure(options, report),
+        #[cfg(target_os = "linux")]
+        Part::Scale if !options.peers_only => scale::measure(options, report),
+        #[cfg(target_os = "linux")]
+        Part::Reattach if !options.peers_only => reattach::measure(report),
+        Part::Lookup | Part::Agent | Part::Scale | Part::Reattach => Ok(()),
+        #[cfg(not(unix))]
+        Part::Daemon => Ok(()),
+        #[cfg(not(target_os = "linux"))]
+        Part::Fleet => Ok(()),
     }
 }
 

@@ -31,6 +31,23 @@ pub(crate) fn handshakes(lab: &Lab, count: u32, in_flight: u32) -> anyhow::Resul
     answer_of(program.args(["--in-flight", &in_flight.to_string()]))
 }
 
+/// Measures links to all agents whose addresses the controller of `lab` remembers.
+#[cfg(target_os = "linux")]
+pub(crate) fn fleet_handshakes(lab: &Lab, in_flight: usize) -> anyhow::Result<Duration> {
+    let mut program = Command::new(PROGRAM);
+    program
+        .args([
+            "fleet",
+            "--in-flight",
+            &in_flight.to_string(),
+            "--addresses",
+        ])
+        .arg(scenarios::Emulation::addresses(lab.mesh()))
+        .arg("--identity")
+        .arg(lab.mesh().home().join("controller.identity"));
+    answer_of(&mut program)
+}
+
 fn program(lab: &Lab, verb: &str, count: u32) -> Command {
     let mut program = Command::new(PROGRAM);
     program

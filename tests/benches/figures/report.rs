@@ -23,6 +23,7 @@ pub(crate) enum Unit {
     Times,
     Milliseconds,
     Mebibytes,
+    Kibibytes,
     Packets,
     /// Clock ticks of 10 ms of processor time.
     Ticks,
@@ -132,6 +133,7 @@ fn amount(value: f64, unit: Unit) -> String {
         Unit::Times => format!("{value:.3} ×"),
         Unit::Milliseconds => format!("{value:.1} ms"),
         Unit::Mebibytes => format!("{value:.1} MiB"),
+        Unit::Kibibytes => format!("{value:.1} KiB"),
         Unit::Packets => format!("{value} packets"),
         Unit::Ticks => format!("{value} ticks"),
     }

@@ -14,8 +14,17 @@ pub(crate) type Contender<'a> = Box<dyn FnMut() -> anyhow::Result<Duration> + 'a
 /// Runs `rounds` rounds after one that does not count, and returns each contender's median.
 pub(crate) fn medians<const N: usize>(
     rounds: usize,
-    mut contenders: [Contender<'_>; N],
+    contenders: [Contender<'_>; N],
 ) -> anyhow::Result<[Duration; N]> {
+    Ok(sorted(rounds, contenders)?.map(|taken| quantile(&taken, 0.5)))
+}
+
+/// Runs `rounds` rounds after one that does not count, and returns all times of each contender, the
+/// shortest first.
+pub(crate) fn sorted<const N: usize>(
+    rounds: usize,
+    mut contenders: [Contender<'_>; N],
+) -> anyhow::Result<[Vec<Duration>; N]> {
     let mut taken = [const { Vec::new() }; N];
     for round in 0..=rounds {
         for step in 0..N {
@@ -26,7 +35,15 @@ pub(crate) fn medians<const N: usize>(
             }
         }
     }
-    Ok(taken.map(median))
+    taken.iter_mut().for_each(|times| times.sort_unstable());
+    Ok(taken)
+}
+
+/// Returns the time that `share` of all `sorted` ones do not exceed.
+pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    let index = (sorted.len() as f64 * share) as usize;
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(index.min(last)).copied().unwrap_or_default()
 }
 
 /// Measures a whole process: from its start until its end, its output going nowhere.
@@ -57,9 +74,4 @@ pub(crate) fn whole_process(command: &mut Command) -> anyhow::Result<Duration> {
 /// Returns how many times `whole` is `part`.
 pub(crate) fn ratio(whole: Duration, part: Duration) -> f64 {
     whole.as_secs_f64() / part.as_secs_f64()
-}
-
-fn median(mut taken: Vec<Duration>) -> Duration {
-    taken.sort_unstable();
-    taken.get(taken.len() / 2).copied().unwrap_or_default()
 }

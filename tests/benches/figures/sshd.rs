@@ -3,12 +3,12 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, ensure};
-use scenarios::{PATIENCE, Place, Process};
+use scenarios::{PATIENCE, Place, Process, eventually};
 use tempfile::TempDir;
 
 /// The name of the server in the client's configuration.
@@ -22,6 +22,12 @@ const SSHD: &str = "/usr/sbin/sshd";
 
 /// Where sshd locks itself in when it is root; made by its service elsewhere.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
+
+/// An `ssh` that keeps its connection for others.
+pub(crate) struct Master {
+    _process: Process,
+    socket: PathBuf,
+}
 
 /// A running server, and the client's way to it.
 pub(crate) struct Sshd {
@@ -56,12 +62,42 @@ impl Sshd {
         })
     }
 
+    /// Returns the client's configuration. It leads `127.0.1.*` to the server, too, so that there are
+    /// as many hosts as one likes.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.folder.path().join("ssh_config")
+    }
+
+    /// Starts an `ssh` whose connection others use, as `ControlMaster` and `ControlPersist` have it.
+    pub(crate) fn master(&self) -> anyhow::Result<Master> {
+        let socket = self.folder.path().join("master");
+        let mut command = Place::here().command("ssh");
+        command.arg("-F").arg(self.configuration());
+        command.arg("-S").arg(&socket).args(["-M", "-N", HOST]);
+        command.env_remove("SSH_AUTH_SOCK");
+        let process = Process::start(command);
+        eventually(PATIENCE, || socket.exists());
+        Ok(Master {
+            _process: process,
+            socket,
+        })
+    }
+
+    /// Returns an `ssh` that runs `command` over the connection of `master`.
+    pub(crate) fn warm_ssh(&self, master: &Master, command: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(self.configuration());
+        ssh.arg("-S").arg(&master.socket).args([HOST, command]);
+        ssh.env_remove("SSH_AUTH_SOCK");
+        ssh
+    }
+
     /// Returns a cold `ssh` that runs `command` at the server.
     pub(crate) fn ssh(&self, command: &str) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F")
-            .arg(self.folder.path().join("ssh_config"))
-            .args([HOST, command]);
+        ssh.arg("-F").arg(self.configuration());
+        ssh.args(["-o", "ControlMaster=no", "-o", "ControlPath=none"]);
+        ssh.args([HOST, command]);
         ssh.env_remove("SSH_AUTH_SOCK");
         ssh
     }
@@ -103,14 +139,14 @@ fn write_configuration(folder: &Path, port: u16, user: &str) -> anyhow::Result<(
              PermitRootLogin prohibit-password\n\
              UseDNS no\n\
              PrintMotd no\n\
-             MaxStartups 100\n\
+             MaxStartups 1000\n\
              Subsystem sftp internal-sftp\n"
         ),
     )?;
     fs_err::write(
         folder.join("ssh_config"),
         format!(
-            "Host {HOST}\n\
+            "Host {HOST} 127.0.1.*\n\
              HostName 127.0.0.1\n\
              HostKeyAlias {HOST}\n\
              Port {port}\n\
@@ -122,8 +158,6 @@ fn write_configuration(folder: &Path, port: u16, user: &str) -> anyhow::Result<(
              StrictHostKeyChecking yes\n\
              PreferredAuthentications publickey\n\
              BatchMode yes\n\
-             ControlMaster no\n\
-             ControlPath none\n\
              LogLevel ERROR\n"
         ),
     )?;

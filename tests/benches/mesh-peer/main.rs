@@ -4,10 +4,14 @@
 //! ```text
 //! mesh-peer runs       --identity FILE -t NAME --address ADDR --count N -- /bin/true
 //! mesh-peer handshakes --identity FILE -t NAME --address ADDR --count N --in-flight K
+//! mesh-peer fleet      --identity FILE --addresses FILE --in-flight K
 //! ```
 //!
-//! Prints `{"nanos":N}`: the median time of a run, or the mean time of a link that both sides have
-//! verified.
+//! Prints `{"nanos":N}`: the median time of a run, the mean time of a link that both sides have
+//! verified, or the time of links to all of a fleet.
+
+#[cfg(target_os = "linux")]
+mod fleet;
 
 use std::{
     io::Write as _,
@@ -66,6 +70,9 @@ enum Verb {
         #[arg(long)]
         in_flight: u32,
     },
+    /// Time and memory of links to a whole fleet
+    #[cfg(target_os = "linux")]
+    Fleet(fleet::FleetArgs),
 }
 
 #[derive(Args)]
@@ -93,6 +100,12 @@ async fn main() -> anyhow::Result<()> {
             count,
             in_flight,
         } => handshakes(&peer, count, in_flight).await?,
+        #[cfg(target_os = "linux")]
+        Verb::Fleet(args) => {
+            let measured = serde_json::to_string(&fleet::fleet(&args).await?)?;
+            writeln!(std::io::stdout(), "{measured}")?;
+            return Ok(());
+        }
     };
     writeln!(std::io::stdout(), "{{\"nanos\":{}}}", nanos.as_nanos())?;
     Ok(())

@@ -16,6 +16,8 @@ mod daemon;
 mod discovery;
 #[cfg(unix)]
 mod display;
+#[cfg(target_os = "linux")]
+mod emulate;
 mod expiry;
 mod files;
 #[cfg(target_os = "linux")]
