@@ -44,6 +44,7 @@ use super::{
     runs::{CancelRequest, Entered, Place},
     spool::{Counts, Spool},
 };
+use crate::fault;
 
 /// Starts in progress at once. Each holds a thread, and one whose working directory is on a dead
 /// network mount holds it for ever; the others go on.
@@ -158,6 +159,7 @@ async fn begin(
     shared
         .runs
         .spawn(conduct(process, place, spool, request, Arc::clone(shared)));
+    fault::point("run-before-told");
     hear(stream, &live, Beginning::Started(started, ticket)).await;
 }
 
@@ -172,9 +174,13 @@ async fn launch(
     let _turn = shared.starts.acquire().await;
     let (request, shared) = (Arc::clone(request), Arc::clone(shared));
     let launched = spawn_blocking(move || {
+        fault::point("run-before-settle");
         let settled = shared.ledger.settle(&unsettled);
         settled.map_err(|error| refusal(&error))?;
-        start(&request, &shared).map_err(Refusal::Start)
+        fault::point("run-before-start");
+        let started = start(&request, &shared).map_err(Refusal::Start);
+        fault::point("run-after-start");
+        started
     });
     launched.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a start broke");
