@@ -88,6 +88,7 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
         stdout: attach.stdout_from,
         stderr: attach.stderr_from,
     };
+    let mut conducted = Conducted::Perhaps;
     let refusal = loop {
         match shared.runs.find(attach.run, &stream.peer) {
             Ok(Some(run)) => {
@@ -96,7 +97,9 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
                     return hear(stream, &live, Beginning::Attach(have, attach.hold)).await;
                 }
             }
-            Ok(None) => match recorded(attach.run, &stream.peer, shared) {
+            Ok(None) => match recorded(attach.run, &stream.peer, shared)
+                .map(|recorded| conducted.settle(recorded))
+            {
                 Ok(Recorded::Ended(ended)) => {
                     let spool = reopen(attach.run, ended, shared).await;
                     return watch(stream, &spool, have, None).await;
@@ -113,6 +116,7 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
 /// Ends a run, and answers when it is over; whatever was not accepted never will be.
 pub(super) async fn cancel(stream: Stream, cancel: Cancel, shared: &Arc<Shared>) {
     let grace = Duration::from_millis(cancel.grace_ms.into());
+    let mut conducted = Conducted::Perhaps;
     let answer = loop {
         if let Some(ended) = shared
             .runs
@@ -121,7 +125,8 @@ pub(super) async fn cancel(stream: Stream, cancel: Cancel, shared: &Arc<Shared>)
         {
             break Frame::Ended(ended);
         }
-        match give_up(cancel.run, &stream.peer, shared).await {
+        let recorded = give_up(cancel.run, &stream.peer, shared).await;
+        match recorded.map(|recorded| conducted.settle(recorded)) {
             Ok(Recorded::Ended(ended)) => break Frame::Ended(ended),
             // Accepted between the two questions.
             Ok(Recorded::InProgress) => {}
@@ -282,6 +287,29 @@ fn accept(place: Place, asked: &Accept, shared: &Shared) -> Result<Admitted, Ref
 enum Recorded {
     Ended(Ended),
     InProgress,
+}
+
+/// Whether somebody conducts a run that is on record as in progress, and that was not found to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Conducted {
+    /// It may have been accepted after it was not found.
+    Perhaps,
+    /// So it was looked for once more.
+    No,
+}
+
+impl Conducted {
+    /// Takes what is on record of a run that was not found: at the second time nobody conducts it,
+    /// because that broke, and it is lost.
+    fn settle(&mut self, recorded: Recorded) -> Recorded {
+        match (recorded, *self) {
+            (Recorded::InProgress, Self::No) => Recorded::Ended(lost(Counts::default())),
+            (recorded, _) => {
+                *self = Self::No;
+                recorded
+            }
+        }
+    }
 }
 
 /// Looks an id up for the controller that asked for it.
