@@ -13,11 +13,12 @@ use proto::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     RunError,
+    eagerness::Eagerness,
     silence::{LONGEST, LONGEST_OF_TERMINAL, Silence},
 };
 
@@ -39,6 +40,7 @@ pub struct Running {
     request: Option<Box<RunRequest>>,
     acknowledged: Option<(Outcome, Ended)>,
     silence: Silence,
+    eagerness: Eagerness,
     way_back: Option<WayBack>,
     /// Since when the link is away, and whether that was said.
     away: Option<(Instant, Said)>,
@@ -84,6 +86,7 @@ impl Running {
             request: None,
             acknowledged: None,
             silence: Silence::new(LONGEST),
+            eagerness: Eagerness::default(),
             way_back: None,
             away: None,
             pace: Pace::Full,
@@ -147,13 +150,13 @@ impl Running {
             match self.step().await {
                 Step::Heard(Some(Progress::Away)) => {}
                 Step::Heard(Some(earlier @ Progress::Earlier(_))) => {
-                    self.heard();
+                    self.heard(Some(&earlier));
                     // Who repeats a request takes nobody's place; this one is meant.
                     self.run.leave();
                     return Some(earlier);
                 }
                 Step::Heard(progress) => {
-                    self.heard();
+                    self.heard(progress.as_ref());
                     return progress;
                 }
                 Step::Silent => self.look_for_way_back(),
@@ -263,8 +266,11 @@ impl Running {
         }
     }
 
-    fn heard(&mut self) {
+    fn heard(&mut self, progress: Option<&Progress>) {
         self.silence.heard();
+        if let Some(Progress::Started(_) | Progress::Stdout(_) | Progress::Stderr(_)) = progress {
+            self.eagerness.served();
+        }
         if !self.run.is_away() {
             // Whatever was suspected of the link, it speaks.
             self.way_back = None;
@@ -275,14 +281,19 @@ impl Running {
     fn look_for_way_back(&mut self) {
         self.away.get_or_insert((Instant::now(), Said::No));
         if self.way_back.is_none() {
-            let links = Arc::clone(&self.links);
-            self.way_back = Some(Box::pin(links.back_to(Arc::clone(&self.found.link))));
+            let (links, lost) = (Arc::clone(&self.links), Arc::clone(&self.found.link));
+            let pause = self.eagerness.pause(Instant::now());
+            self.way_back = Some(Box::pin(async move {
+                sleep(pause).await;
+                links.back_to(lost).await
+            }));
         }
     }
 
     /// Goes on with the run over a new link.
     async fn go_on_at(&mut self, found: Found) {
         self.run.leave();
+        self.eagerness.found(Instant::now());
         found.link.set_pace(self.pace);
         self.silence.heard();
         self.link.send_replace(Arc::clone(&found.link));

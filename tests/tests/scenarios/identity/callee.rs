@@ -258,8 +258,19 @@ fn what_an_agent_says_when_it_closes_the_link_is_shown_harmlessly() {
 
     for verb in [
         vec!["run", "-t", AGENT, "--tether", "--", "echo", "hello"],
-        vec!["run", "-t", AGENT, "--tether", "--json", "--", "echo", "hello"],
-        vec!["run", "-t", AGENT, "--orphan-limit", "1s", "--", "echo", "hello"],
+        vec![
+            "run", "-t", AGENT, "--tether", "--json", "--", "echo", "hello",
+        ],
+        vec![
+            "run",
+            "-t",
+            AGENT,
+            "--orphan-limit",
+            "1s",
+            "--",
+            "echo",
+            "hello",
+        ],
         vec!["capabilities", "-t", AGENT],
         vec!["agents"],
     ] {
