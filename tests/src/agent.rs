@@ -114,6 +114,18 @@ impl Agent {
         self.process.wait_exit(PATIENCE)
     }
 
+    /// Restarts it so that it kills itself at a fault point, `NAME:COUNT` (see `node::fault`).
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn restart_with_fault(&mut self, fault: &str) {
+        let added = ("MESOSYNC_FAULT".into(), fault.into());
+        self.spec.environment.push(added);
+        self.restart();
+        self.spec.environment.pop();
+    }
+
     /// Kills what is left of it and starts it again with the same home and the same address.
     ///
     /// # Panics
