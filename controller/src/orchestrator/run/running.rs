@@ -1,6 +1,13 @@
 //! A run that was asked for, until its outcome is known: over one link after another, if it must.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use node::{
     link::{DialError, Link, Pace},
@@ -28,6 +35,9 @@ const LOOK_FOR: Duration = Duration::from_secs(600);
 /// How long a link may be away before that is worth a word.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
+/// How a run ended whose cancellation overtook its request.
+static NEVER_STARTED: Outcome = Outcome::NotStarted;
+
 type WayBack = Pin<Box<dyn Future<Output = Result<Found, DialError>> + Send>>;
 
 /// A run that was asked for. Its end is an [`Outcome`], always.
@@ -47,6 +57,8 @@ pub struct Running {
     pace: Pace,
     /// The link of the moment, for those who cancel.
     link: watch::Sender<Arc<Link>>,
+    /// Whether somebody here did.
+    cancelled: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +103,7 @@ impl Running {
             away: None,
             pace: Pace::Full,
             link,
+            cancelled: Arc::default(),
         }
     }
 
@@ -210,6 +223,10 @@ impl Running {
     pub fn outcome(&self) -> Option<&Outcome> {
         match (self.run.outcome()?, &self.acknowledged) {
             (Outcome::Lost(_), Some((outcome, _))) => Some(outcome),
+            // The cancellation came first, and its answer may come later than the request's.
+            (Outcome::Refused(Refusal::GivenUp), _) if self.cancelled.load(Ordering::Relaxed) => {
+                Some(&NEVER_STARTED)
+            }
             (outcome, _) => Some(outcome),
         }
     }
@@ -263,6 +280,7 @@ impl Running {
         Canceller {
             id: self.id,
             link: self.link.subscribe(),
+            cancelled: Arc::clone(&self.cancelled),
         }
     }
 
@@ -360,6 +378,7 @@ async fn until(due: Option<Instant>) {
 pub struct Canceller {
     id: RunId,
     link: watch::Receiver<Arc<Link>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Canceller {
@@ -370,6 +389,7 @@ impl Canceller {
     /// The agent did not say so.
     pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
         let mut links = self.link.clone();
+        self.cancelled.store(true, Ordering::Relaxed);
         loop {
             let link = Arc::clone(&links.borrow_and_update());
             let asked = tokio::select! {
