@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::props::{Counter, Gate, Mark, TARGET, run, run_command, start_marked};
 
 /// Programs that do not want to end. Each says `ready` when it has become what it wants to be.
-const STUBBORN: [(&str, &str); 6] = [
+pub(crate) const STUBBORN: [(&str, &str); 6] = [
     (
         "a process that ignores TERM",
         "trap '' TERM INT HUP; echo ready; while :; do sleep 1000; done",
@@ -44,7 +44,7 @@ const STUBBORN: [(&str, &str); 6] = [
 ];
 
 /// Time between asking and killing, short so that the tests are.
-const GRACE: [&str; 2] = ["--grace", "100ms"];
+pub(crate) const GRACE: [&str; 2] = ["--grace", "100ms"];
 
 #[test]
 fn cancel_is_acknowledged_when_nothing_is_left() {

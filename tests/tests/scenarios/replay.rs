@@ -20,7 +20,7 @@ use scenarios::{
     proxy::{Proxy, Way},
 };
 
-use crate::props::{Counter, Gate, Mark, TARGET, request, run, run_command};
+use crate::props::{Counter, Gate, Mark, TARGET, on_a_disk_of, request, run, run_command};
 
 /// The code with which an agent closes the link of a peer that breaks the protocol.
 const PROTOCOL_VIOLATION: u32 = 2;
@@ -840,7 +840,7 @@ fn full_disk_under_the_record_refuses_runs_and_starts_none() {
     let counter = Counter::new(&lab);
     let agent = lab.take_agent(0);
     let (address, home) = (agent.address(), agent.home().to_owned());
-    let command = on_a_small_disk(&agent.command(), &home);
+    let command = on_a_disk_of("32k", &agent.command(), &home);
     let _ = agent.stop();
     let small = Process::start(command);
     let said = small.wait_for_line("listening on ", PATIENCE);
@@ -878,24 +878,6 @@ fn full_disk_under_the_record_refuses_runs_and_starts_none() {
     assert_eq!(starts_when_full, 0);
     let _ = ask().expect_code(3);
     assert_eq!(counter.starts(), 1);
-}
-
-/// Returns `agent` with a home of 64 KiB, in a mount namespace of its own.
-fn on_a_small_disk(agent: &Command, home: &std::path::Path) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs -o size=32k tmpfs \"$1\" && shift && exec \"$@\"");
-    command
-        .arg("sh")
-        .arg(home)
-        .arg(agent.get_program())
-        .args(agent.get_args());
-    command.envs(
-        agent
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    command
 }
 
 #[test]
