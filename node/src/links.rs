@@ -60,6 +60,13 @@ const MAX_DIALS: usize = 64;
 /// addresses are tried.
 const MAX_LAN_LOOK_UPS: usize = 4;
 
+/// How long a handshake may take before the address is dialled again: a few round trips of the longest
+/// path, and one packet lost.
+const REDIAL: Duration = Duration::from_secs(2);
+
+/// Handshakes with one address at most. With pauses that double, the last begins after 14 s.
+const MAX_REDIALS: usize = 4;
+
 /// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
 const MAX_ADDRESSES: usize = 1024;
 
@@ -376,10 +383,8 @@ impl<'a> Race<'a> {
         let transport = self.transport.clone();
         let expect = self.expect.clone();
         self.dials.spawn(async move {
-            (
-                candidate,
-                Link::dial(&transport, candidate.addr, &expect).await,
-            )
+            let dialled = dial(&transport, candidate.addr, &expect).await;
+            (candidate, dialled)
         });
     }
 
@@ -401,6 +406,22 @@ impl<'a> Race<'a> {
                 .into_iter()
                 .map(Arc::new)
                 .collect(),
+        }
+    }
+}
+
+/// Dials an address, and once more beside that while nothing comes of it.
+///
+/// A handshake that has begun cannot move: where the peer restarts or a NAT forgets the caller in its
+/// middle, it is dead, and only another one gets through.
+async fn dial(transport: &Transport, addr: SocketAddr, expect: &Expect) -> Result<Link, DialError> {
+    let mut dials = FuturesUnordered::new();
+    let mut pause = REDIAL;
+    loop {
+        dials.push(Link::dial(transport, addr, expect));
+        tokio::select! {
+            Some(dialled) = dials.next() => return dialled,
+            () = sleep(pause), if dials.len() < MAX_REDIALS => pause *= 2,
         }
     }
 }
