@@ -63,7 +63,6 @@ const MAX_DIALS: usize = 64;
 /// addresses are tried.
 const MAX_LAN_LOOK_UPS: usize = 4;
 
-/// Addresses dialled in one look-up at most: an attacker on the LAN can announce any number.
 /// How long a handshake counts among those, unless others have taken a good part of that. Afterwards
 /// it waits for a host that may be gone, which costs nothing and must not keep others waiting.
 const TURN: Duration = Duration::from_millis(200);

@@ -26,6 +26,7 @@ use self::stdin::Feed;
 pub use self::stdin::{InputGap, StdinClosed, StdinSender};
 use crate::{
     close::CloseCode,
+    fault,
     link::{DialError, FrameReader, Link, ReadFrameError, SendFrameError, send_frame},
 };
 
@@ -92,7 +93,9 @@ impl Run {
     /// # Errors
     /// The request was not sent, which proves that nothing was started.
     pub async fn start(link: &Link, request: &RunRequest) -> Result<Self, StartRunError> {
+        fault::point("caller-before-request");
         let (send, frames) = ask(link, Frame::Run(Box::new(request.clone()))).await?;
+        fault::point("caller-after-request");
         let mut run = Self::of(
             request.id,
             CallerRun::sent(request.on_link_loss),
@@ -173,7 +176,9 @@ impl Run {
             stderr_from: known.stderr_bytes,
             hold: self.hold,
         }));
+        fault::point("caller-before-resume");
         let (send, frames) = ask(link, frame).await?;
+        fault::point("caller-after-resume");
         self.state = state;
         self.frames = Some(frames);
         match &mut self.feed {
@@ -212,7 +217,10 @@ impl Run {
         let broken = match read {
             Ok(Some(frame)) => match self.state.handle_frame(frame) {
                 Ok(progress) => match self.go_on(&progress) {
-                    Ok(()) => return Some(progress),
+                    Ok(()) => {
+                        fault::point(fault_after(&progress));
+                        return Some(progress);
+                    }
                     Err(gap) => BrokenRun::Input(gap),
                 },
                 Err(violation) => BrokenRun::Violation(violation),
@@ -222,7 +230,9 @@ impl Run {
                 BrokenRun::Garbage(error.to_string())
             }
         };
-        Some(self.break_off(broken))
+        let progress = self.break_off(broken);
+        fault::point(fault_after(&progress));
+        Some(progress)
     }
 
     /// Leaves the link on which the run is heard, which may have gone silent.
@@ -303,6 +313,18 @@ impl Run {
             true => Progress::Away,
             false => Progress::Over,
         }
+    }
+}
+
+/// Names the point at which a caller has heard this and nobody was told.
+const fn fault_after(progress: &Progress) -> &'static str {
+    match progress {
+        Progress::Started(_) => "caller-heard-start",
+        Progress::Earlier(_) => "caller-heard-earlier",
+        Progress::Attached { .. } => "caller-heard-attached",
+        Progress::Stdout(_) | Progress::Stderr(_) => "caller-heard-output",
+        Progress::Away => "caller-away",
+        Progress::Over => "caller-heard-end",
     }
 }
 

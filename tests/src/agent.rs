@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
 use crate::{Binaries, Finished, PATIENCE, Place, Process};
@@ -28,6 +29,8 @@ pub(crate) struct AgentSpec {
 pub struct Agent {
     spec: AgentSpec,
     listen: SocketAddr,
+    /// Where it listens indeed.
+    bound: SocketAddr,
     address: SocketAddr,
     process: Process,
 }
@@ -37,10 +40,12 @@ impl Agent {
     #[track_caller]
     pub(crate) fn start(spec: AgentSpec, listen: SocketAddr) -> Self {
         let process = Process::start(command(&spec, listen));
-        let address = seen_from_outside(address_of(&process), spec.host);
+        let bound = address_of(&process);
+        let address = seen_from_outside(bound, spec.host);
         Self {
             spec,
             listen,
+            bound,
             address,
             process,
         }
@@ -109,6 +114,18 @@ impl Agent {
         self.process.wait_exit(PATIENCE)
     }
 
+    /// Restarts it so that it kills itself at a fault point, `NAME:COUNT` (see `node::fault`).
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn restart_with_fault(&mut self, fault: &str) {
+        let added = ("MESOSYNC_FAULT".into(), fault.into());
+        self.spec.environment.push(added);
+        self.restart();
+        self.spec.environment.pop();
+    }
+
     /// Kills what is left of it and starts it again with the same home and the same address.
     ///
     /// # Panics
@@ -116,9 +133,17 @@ impl Agent {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = Process::start(command(&self.spec, self.listen));
-        self.listen = address_of(&self.process);
-        self.address = seen_from_outside(self.listen, self.spec.host);
+        // A child that the killed one had forked holds its socket until it has become its program.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.process = Process::start(command(&self.spec, self.bound));
+            let said = self.process.wait_for_line("listen", PATIENCE);
+            if !said.contains("already in use") || Instant::now() > deadline {
+                break;
+            }
+        }
+        self.bound = address_of(&self.process);
+        self.address = seen_from_outside(self.bound, self.spec.host);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One command on one target, whole.
 
+mod eagerness;
 mod running;
 mod silence;
 

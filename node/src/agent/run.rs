@@ -45,6 +45,7 @@ use super::{
     runs::{CancelRequest, Entered, Place},
     spool::{Counts, Spool},
 };
+use crate::fault;
 
 /// Starts in progress at once. Each holds a thread, and one whose working directory is on a dead
 /// network mount holds it for ever; the others go on.
@@ -91,6 +92,7 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
         stdout: attach.stdout_from,
         stderr: attach.stderr_from,
     };
+    let mut conducted = Conducted::Perhaps;
     let refusal = loop {
         match shared.runs.find(attach.run, &stream.peer) {
             Ok(Some(run)) => {
@@ -99,7 +101,9 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
                     return hear(stream, &live, Beginning::Attach(have, attach.hold)).await;
                 }
             }
-            Ok(None) => match recorded(attach.run, &stream.peer, shared) {
+            Ok(None) => match recorded(attach.run, &stream.peer, shared)
+                .map(|recorded| conducted.settle(recorded))
+            {
                 Ok(Recorded::Ended(ended)) => {
                     let spool = reopen(attach.run, ended, shared).await;
                     return watch(stream, &spool, have, None).await;
@@ -116,6 +120,7 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
 /// Ends a run, and answers when it is over; whatever was not accepted never will be.
 pub(super) async fn cancel(stream: Stream, cancel: Cancel, shared: &Arc<Shared>) {
     let grace = Duration::from_millis(cancel.grace_ms.into());
+    let mut conducted = Conducted::Perhaps;
     let answer = loop {
         if let Some(ended) = shared
             .runs
@@ -124,7 +129,8 @@ pub(super) async fn cancel(stream: Stream, cancel: Cancel, shared: &Arc<Shared>)
         {
             break Frame::Ended(ended);
         }
-        match give_up(cancel.run, &stream.peer, shared).await {
+        let recorded = give_up(cancel.run, &stream.peer, shared).await;
+        match recorded.map(|recorded| conducted.settle(recorded)) {
             Ok(Recorded::Ended(ended)) => break Frame::Ended(ended),
             // Accepted between the two questions.
             Ok(Recorded::InProgress) => {}
@@ -162,6 +168,7 @@ async fn begin(
     shared
         .runs
         .spawn(conduct(process, place, spool, request, Arc::clone(shared)));
+    fault::point("run-before-told");
     hear(stream, &live, Beginning::Started(started, ticket)).await;
 }
 
@@ -176,9 +183,13 @@ async fn launch(
     let _turn = shared.starts.acquire().await;
     let (request, shared) = (Arc::clone(request), Arc::clone(shared));
     let launched = spawn_blocking(move || {
+        fault::point("run-before-settle");
         let settled = shared.ledger.settle(&unsettled);
         settled.map_err(|error| refusal(&error))?;
-        start(&request, &shared).map_err(Refusal::Start)
+        fault::point("run-before-start");
+        let started = start(&request, &shared).map_err(Refusal::Start);
+        fault::point("run-after-start");
+        started
     });
     launched.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a start broke");
@@ -280,6 +291,29 @@ fn accept(place: Place, asked: &Accept, shared: &Shared) -> Result<Admitted, Ref
 enum Recorded {
     Ended(Ended),
     InProgress,
+}
+
+/// Whether somebody conducts a run that is on record as in progress, and that was not found to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Conducted {
+    /// It may have been accepted after it was not found.
+    Perhaps,
+    /// So it was looked for once more.
+    No,
+}
+
+impl Conducted {
+    /// Takes what is on record of a run that was not found: at the second time nobody conducts it,
+    /// because that broke, and it is lost.
+    fn settle(&mut self, recorded: Recorded) -> Recorded {
+        match (recorded, *self) {
+            (Recorded::InProgress, Self::No) => Recorded::Ended(lost(Counts::default())),
+            (recorded, _) => {
+                *self = Self::No;
+                recorded
+            }
+        }
+    }
 }
 
 /// Looks an id up for the controller that asked for it.

@@ -1,15 +1,23 @@
 //! One handshake of a look-up, and what came of it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use libp2p::futures::{StreamExt as _, stream::FuturesUnordered};
 use pki::Expect;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     discovery::Candidate,
     link::{DialError, Link},
     transport::Transport,
 };
+
+/// How long a handshake may take before the address is dialled again: a few round trips of the longest
+/// path, and one packet lost.
+const REDIAL: Duration = Duration::from_secs(2);
+
+/// Handshakes with one address at most. With pauses that double, the last begins after 14 s.
+const MAX_REDIALS: usize = 4;
 
 /// What came of an address.
 pub(super) struct Dialled {
@@ -22,7 +30,7 @@ impl Dialled {
     /// Dials one address.
     pub(super) async fn by(transport: Transport, expect: Expect, from: Candidate) -> Self {
         let begun = Instant::now();
-        let result = Link::dial(&transport, from.addr, &expect).await;
+        let result = dial(&transport, from.addr, &expect).await;
         // One of many is dialled when the one before has said who it is, or hellos would pile up.
         if let (Ok(link), Expect::AnyOf(_)) = (&result, &expect) {
             // Why not, if not, is asked again by whoever needs the hello.
@@ -33,6 +41,22 @@ impl Dialled {
             from,
             result,
             taken,
+        }
+    }
+}
+
+/// Dials an address, and once more beside that while nothing comes of it.
+///
+/// A handshake that has begun cannot move: where the peer restarts or a NAT forgets the caller in its
+/// middle, it is dead, and only another one gets through.
+async fn dial(transport: &Transport, addr: SocketAddr, expect: &Expect) -> Result<Link, DialError> {
+    let mut dials = FuturesUnordered::new();
+    let mut pause = REDIAL;
+    loop {
+        dials.push(Link::dial(transport, addr, expect));
+        tokio::select! {
+            Some(dialled) = dials.next() => return dialled,
+            () = sleep(pause), if dials.len() < MAX_REDIALS => pause *= 2,
         }
     }
 }

@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use node::{close::CloseCode, link::Link, transport::Transport};
+use node::{
+    close::CloseCode,
+    link::Link,
+    transport::{Readers, Transport},
+};
 use pki::{Expect, Identity, Revocation, StaleCrl};
 use proto::id::{NodeId, NodeName, Role};
 use scenarios::procfs;
@@ -50,7 +54,11 @@ struct AddressBook {
 /// too, and keeps all of them until the last is up.
 pub(crate) async fn fleet(args: &FleetArgs) -> anyhow::Result<Measured> {
     let identity = Identity::load(&args.identity, OffsetDateTime::now_utc())?;
-    let transport = Transport::bind_caller(&identity, &Revocation::none_known(StaleCrl::Refuse))?;
+    let transport = Transport::bind_caller(
+        &identity,
+        &Revocation::none_known(StaleCrl::Refuse),
+        Readers::One,
+    )?;
     let targets = targets(&args.addresses)?;
     let before = procfs::resident_bytes(std::process::id());
     let started = Instant::now();

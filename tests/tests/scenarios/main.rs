@@ -5,6 +5,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod attach;
+#[cfg(target_os = "linux")]
 mod backpressure;
 #[cfg(unix)]
 mod bad_input;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::props::{Counter, Gate, Mark, TARGET, run, run_command, start_marked};
 
 /// Programs that do not want to end. Each says `ready` when it has become what it wants to be.
-const STUBBORN: [(&str, &str); 6] = [
+pub(crate) const STUBBORN: [(&str, &str); 6] = [
     (
         "a process that ignores TERM",
         "trap '' TERM INT HUP; echo ready; while :; do sleep 1000; done",
@@ -44,7 +44,7 @@ const STUBBORN: [(&str, &str); 6] = [
 ];
 
 /// Time between asking and killing, short so that the tests are.
-const GRACE: [&str; 2] = ["--grace", "100ms"];
+pub(crate) const GRACE: [&str; 2] = ["--grace", "100ms"];
 
 #[test]
 fn cancel_is_acknowledged_when_nothing_is_left() {
@@ -336,10 +336,10 @@ fn killed_agent_leaves_a_lost_run_that_never_starts_again() {
 
 /// Takes as long as a link may be silent: half a minute, nearly all of it waiting.
 #[test]
-fn controller_of_a_killed_agent_says_what_is_known_of_the_run() {
+fn controller_of_a_killed_agent_says_what_is_known_of_a_tethered_run() {
     let mut lab = Lab::loopback();
     let mark = Mark::new();
-    let controller = start_marked(&lab, &mark, &[], "echo ready; sleep 1000");
+    let controller = start_marked(&lab, &mark, &["--tether"], "echo ready; sleep 1000");
 
     lab.agent(0).kill();
 
@@ -354,12 +354,47 @@ fn controller_of_a_killed_agent_says_what_is_known_of_the_run() {
     assert!(said.contains("6 bytes of stdout"), "{said}");
 }
 
-/// Takes as long as a link may be silent: half a minute, nearly all of it waiting.
 #[test]
-fn killed_controller_loses_its_run() {
+fn controller_of_a_killed_agent_comes_back_and_hears_that_the_run_is_lost() {
+    let mut lab = Lab::loopback();
+    let mark = Mark::new();
+    let controller = start_marked(&lab, &mark, &[], "echo ready; sleep 1000");
+    lab.agent(0).kill();
+    let _ = controller.wait_for_line("looking for the way back", PATIENCE);
+
+    lab.agent(0).restart();
+
+    let finished = controller.wait_exit(PATIENCE).expect_code(255);
+    let said = finished.stderr_text();
+    assert!(said.contains("its agent stopped under it"), "{said}");
+    assert!(said.contains("6 bytes of stdout"), "{said}");
+    assert_eq!(finished.stdout, b"ready\n");
+    mark.assert_nothing_left("the run of an agent that was killed");
+}
+
+#[test]
+fn run_of_a_killed_controller_goes_on() {
     let lab = Lab::loopback();
     let mark = Mark::new();
-    let mut controller = start_marked(&lab, &mark, &GRACE, STUBBORN[1].1);
+    let gate = Gate::new(lab.mesh().folder());
+    let script = format!("echo ready; {}; echo done; exit 9", gate.wait());
+    let mut controller = start_marked(&lab, &mark, &[], &script);
+    controller.kill();
+    let _open = gate.open();
+
+    let id = mark.id();
+    let retry = run(&lab, vec!["--run-id", &id], vec!["sh", "-c", &script]).expect_code(9);
+
+    assert_eq!(retry.stdout_text(), "ready\ndone\n");
+}
+
+/// Takes as long as a link may be silent: half a minute, nearly all of it waiting.
+#[test]
+fn killed_controller_loses_its_tethered_run() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let options = [&GRACE[..], &["--tether"]].concat();
+    let mut controller = start_marked(&lab, &mark, &options, STUBBORN[1].1);
 
     controller.kill();
 

@@ -76,6 +76,25 @@ pub(crate) fn run_groups(lab: &Lab) -> Option<PathBuf> {
     is_ours.then(|| own.to_owned())
 }
 
+/// Returns `agent` with a home of this size, in a mount namespace of its own.
+pub(crate) fn on_a_disk_of(size: &str, agent: &Command, home: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=$1 tmpfs \"$2\" && shift 2 && exec \"$@\"");
+    command
+        .arg("sh")
+        .arg(size)
+        .arg(home)
+        .arg(agent.get_program())
+        .args(agent.get_args());
+    command.envs(
+        agent
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command
+}
+
 /// The id of a run. What is left of the run's processes at the end of the test is killed.
 #[derive(Debug)]
 pub(crate) struct Mark(RunId);

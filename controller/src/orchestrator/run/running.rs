@@ -1,6 +1,13 @@
 //! A run that was asked for, until its outcome is known: over one link after another, if it must.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use node::{
     link::{DialError, Link, Pace},
@@ -13,11 +20,12 @@ use proto::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     RunError,
+    eagerness::Eagerness,
     silence::{LONGEST, LONGEST_OF_TERMINAL, Silence},
 };
 
@@ -26,6 +34,9 @@ const LOOK_FOR: Duration = Duration::from_secs(600);
 
 /// How long a link may be away before that is worth a word.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
+
+/// How a run ended whose cancellation overtook its request.
+static NEVER_STARTED: Outcome = Outcome::NotStarted;
 
 type WayBack = Pin<Box<dyn Future<Output = Result<Found, DialError>> + Send>>;
 
@@ -39,12 +50,15 @@ pub struct Running {
     request: Option<Box<RunRequest>>,
     acknowledged: Option<(Outcome, Ended)>,
     silence: Silence,
+    eagerness: Eagerness,
     way_back: Option<WayBack>,
     /// Since when the link is away, and whether that was said.
     away: Option<(Instant, Said)>,
     pace: Pace,
     /// The link of the moment, for those who cancel.
     link: watch::Sender<Arc<Link>>,
+    /// Whether somebody here did.
+    cancelled: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +98,12 @@ impl Running {
             request: None,
             acknowledged: None,
             silence: Silence::new(LONGEST),
+            eagerness: Eagerness::default(),
             way_back: None,
             away: None,
             pace: Pace::Full,
             link,
+            cancelled: Arc::default(),
         }
     }
 
@@ -147,13 +163,13 @@ impl Running {
             match self.step().await {
                 Step::Heard(Some(Progress::Away)) => {}
                 Step::Heard(Some(earlier @ Progress::Earlier(_))) => {
-                    self.heard();
+                    self.heard(Some(&earlier));
                     // Who repeats a request takes nobody's place; this one is meant.
                     self.run.leave();
                     return Some(earlier);
                 }
                 Step::Heard(progress) => {
-                    self.heard();
+                    self.heard(progress.as_ref());
                     return progress;
                 }
                 Step::Silent => self.look_for_way_back(),
@@ -207,6 +223,10 @@ impl Running {
     pub fn outcome(&self) -> Option<&Outcome> {
         match (self.run.outcome()?, &self.acknowledged) {
             (Outcome::Lost(_), Some((outcome, _))) => Some(outcome),
+            // The cancellation came first, and its answer may come later than the request's.
+            (Outcome::Refused(Refusal::GivenUp), _) if self.cancelled.load(Ordering::Relaxed) => {
+                Some(&NEVER_STARTED)
+            }
             (outcome, _) => Some(outcome),
         }
     }
@@ -260,11 +280,15 @@ impl Running {
         Canceller {
             id: self.id,
             link: self.link.subscribe(),
+            cancelled: Arc::clone(&self.cancelled),
         }
     }
 
-    fn heard(&mut self) {
+    fn heard(&mut self, progress: Option<&Progress>) {
         self.silence.heard();
+        if let Some(Progress::Started(_) | Progress::Stdout(_) | Progress::Stderr(_)) = progress {
+            self.eagerness.served();
+        }
         if !self.run.is_away() {
             // Whatever was suspected of the link, it speaks.
             self.way_back = None;
@@ -275,14 +299,19 @@ impl Running {
     fn look_for_way_back(&mut self) {
         self.away.get_or_insert((Instant::now(), Said::No));
         if self.way_back.is_none() {
-            let links = Arc::clone(&self.links);
-            self.way_back = Some(Box::pin(links.back_to(Arc::clone(&self.found.link))));
+            let (links, lost) = (Arc::clone(&self.links), Arc::clone(&self.found.link));
+            let pause = self.eagerness.pause(Instant::now());
+            self.way_back = Some(Box::pin(async move {
+                sleep(pause).await;
+                links.back_to(lost).await
+            }));
         }
     }
 
     /// Goes on with the run over a new link.
     async fn go_on_at(&mut self, found: Found) {
         self.run.leave();
+        self.eagerness.found(Instant::now());
         found.link.set_pace(self.pace);
         self.silence.heard();
         self.link.send_replace(Arc::clone(&found.link));
@@ -349,6 +378,7 @@ async fn until(due: Option<Instant>) {
 pub struct Canceller {
     id: RunId,
     link: watch::Receiver<Arc<Link>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Canceller {
@@ -359,6 +389,7 @@ impl Canceller {
     /// The agent did not say so.
     pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
         let mut links = self.link.clone();
+        self.cancelled.store(true, Ordering::Relaxed);
         loop {
             let link = Arc::clone(&links.borrow_and_update());
             let asked = tokio::select! {

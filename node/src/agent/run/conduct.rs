@@ -24,11 +24,14 @@ use super::{
     kept::Kept,
     pipes::{Activity, Pipes, Pumped, Until},
 };
-use crate::agent::{
-    Shared,
-    process::{self, Process, TreeEnd},
-    runs::{CancelRequest, Place},
-    spool::Spool,
+use crate::{
+    agent::{
+        Shared,
+        process::{self, Process, TreeEnd},
+        runs::{CancelRequest, Place},
+        spool::Spool,
+    },
+    fault,
 };
 
 /// How many process numbers an end names at most.
@@ -207,10 +210,13 @@ impl Conduct {
     async fn conclude(self, mut ended: Ended) {
         let output = self.spool.end();
         (ended.stdout_bytes, ended.stderr_bytes) = (output.stdout, output.stderr);
+        fault::point("run-before-output-kept");
         if output.total() > 0 {
             self.spool.flush().await;
         }
+        fault::point("run-before-end-kept");
         keep(&self.shared, self.request.id, &Kept::Ended(ended.clone()));
+        fault::point("run-after-end-kept");
         self.place.ended(&ended);
         if matches!(ended.tree, Tree::Left { .. }) {
             self.process.release();

@@ -23,6 +23,7 @@ use crate::{
         spool::{Counts, Cursor, Item, Spool, Ticket},
     },
     close::CloseCode,
+    fault,
     link::FrameReader,
 };
 
@@ -219,10 +220,12 @@ async fn tell(
 async fn report(mut send: SendStream, heard: Heard) {
     match heard {
         Heard::Ended(ended) => {
+            fault::point("run-before-end-told");
             let last = lead_of(Frame::Ended(*ended));
             if send.write_chunk(last).await.is_ok() && send.finish().is_ok() {
                 // Either way the stream is over.
                 drop(send.stopped().await);
+                fault::point("run-after-end-told");
             }
         }
         // Fails only if the stream is closed already.

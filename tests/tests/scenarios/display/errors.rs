@@ -72,7 +72,8 @@ fn words_of_a_peer_that_hangs_up_neither_steer_the_terminal_nor_forge_a_message(
     let lab = Lab::new();
     let liar = Liar::start(&lab, "srv-linux-01");
     for words in [
-        &["run", "-t", "srv-linux-01", "--", "true"][..],
+        // A run that its link takes with it: any other is looked for again.
+        &["run", "-t", "srv-linux-01", "--tether", "--", "true"][..],
         &["capabilities", "-t", "srv-linux-01"],
         &["agents"],
     ] {

@@ -47,7 +47,7 @@ fn a_holder_of_the_wanted_agents_certificate_is_trusted() {
     );
 
     // What is refused below is refused for what was changed, and for nothing else.
-    let words = ["run", "-t", AGENT, "--", "echo", "secret"];
+    let words = ["run", "-t", AGENT, "--tether", "--", "echo", "secret"];
     let trusted = Process::run(lab.controller_knowing([(AGENT, callee.address())], words));
 
     assert!(
@@ -257,8 +257,20 @@ fn what_an_agent_says_when_it_closes_the_link_is_shown_harmlessly() {
     let callee = Callee::with_manner(&right.credentials, ALPN, Manner::ClosesSaying(words));
 
     for verb in [
-        vec!["run", "-t", AGENT, "--", "echo", "hello"],
-        vec!["run", "-t", AGENT, "--json", "--", "echo", "hello"],
+        vec!["run", "-t", AGENT, "--tether", "--", "echo", "hello"],
+        vec![
+            "run", "-t", AGENT, "--tether", "--json", "--", "echo", "hello",
+        ],
+        vec![
+            "run",
+            "-t",
+            AGENT,
+            "--orphan-limit",
+            "1s",
+            "--",
+            "echo",
+            "hello",
+        ],
         vec!["capabilities", "-t", AGENT],
         vec!["agents"],
     ] {
