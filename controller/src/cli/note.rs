@@ -62,7 +62,7 @@ fn may_go_on(outcome: &Outcome) -> bool {
 fn heed(noted: Result<(), HistoryError>) {
     if let Err(error) = noted {
         let error = &error as &dyn std::error::Error;
-        tracing::warn!(
+        tracing::info!(
             error,
             "the run was not noted; it can be found by its id alone"
         );

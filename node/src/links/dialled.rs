@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use libp2p::futures::{StreamExt as _, stream::FuturesUnordered};
 use pki::Expect;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     discovery::Candidate,
@@ -18,6 +18,10 @@ const REDIAL: Duration = Duration::from_secs(2);
 
 /// Handshakes with one address at most. With pauses that double, the last begins after 14 s.
 const MAX_REDIALS: usize = 4;
+
+/// How long a host may take to say who it is before the next is dialled: a mute one must not keep others
+/// waiting.
+const HELLO_TURN: Duration = Duration::from_millis(200);
 
 /// What came of an address.
 pub(super) struct Dialled {
@@ -34,7 +38,7 @@ impl Dialled {
         // One of many is dialled when the one before has said who it is, or hellos would pile up.
         if let (Ok(link), Expect::AnyOf(_)) = (&result, &expect) {
             // Why not, if not, is asked again by whoever needs the hello.
-            drop(link.hello().await);
+            drop(timeout(HELLO_TURN, link.hello()).await);
         }
         let taken = begun.elapsed();
         Self {

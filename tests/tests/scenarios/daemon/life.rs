@@ -76,14 +76,16 @@ fn the_socket_of_a_daemon_that_was_killed_is_replaced() {
 fn stopping_tells_the_clients_and_leaves_nothing_of_the_daemon() {
     let lab = Lab::loopback();
     let mut daemon = Daemon::start(&lab);
-    let client = Process::start(lab.controller(script("echo ready; sleep 1000")));
+    let go = lab.mesh().folder().join("go");
+    let client = Process::start(lab.controller(script(&until(&go))));
     let _ = client.wait_for_line("ready", PATIENCE);
 
     let _ = lab.run(["serve", "stop"]).expect_success();
 
-    let told = client.wait_exit(PATIENCE).expect_code(255);
-    assert_says(&told, &["the daemon was stopped"]);
     eventually(PATIENCE, || !daemon.process.is_running());
+    fs_err::write(&go, b"").unwrap();
+    let went_on = client.wait_exit(PATIENCE).expect_code(3);
+    assert_eq!(went_on.stdout_text(), "ready\ndone\n");
     assert!(!daemon.socket.exists());
     let _ = lab.run(["serve", "status"]).expect_code(1);
 }
@@ -106,15 +108,38 @@ fn signals_stop_the_daemon_cleanly() {
 fn a_daemon_that_is_killed_is_no_news_of_its_runs() {
     let lab = Lab::loopback();
     let mut daemon = Daemon::start(&lab);
-    let client = Process::start(lab.controller(script("echo ready; sleep 1000")));
+    let go = lab.mesh().folder().join("go");
+    let client = Process::start(lab.controller(script(&until(&go))));
     let _ = client.wait_for_line("ready", PATIENCE);
-    let run = run_in_progress(&lab);
 
     daemon.process.kill();
 
-    let lost = client.wait_exit(PATIENCE).expect_code(255);
-    assert_eq!(lost.stdout_text(), "ready\n");
-    assert_says(&lost, &["lost", "the daemon is gone", &run]);
+    fs_err::write(&go, b"").unwrap();
+    let went_on = client.wait_exit(PATIENCE).expect_code(3);
+    assert_eq!(went_on.stdout_text(), "ready\ndone\n");
+}
+
+/// A script that says that it is ready, waits for a file, says that it is done, and ends with 3.
+fn until(file: &std::path::Path) -> String {
+    let file = file.display();
+    format!("echo ready; while [ ! -e '{file}' ]; do sleep 0.02; done; echo done; exit 3")
+}
+
+#[test]
+fn a_command_with_input_goes_without_the_daemon() {
+    let lab = Lab::loopback();
+    let _daemon = Daemon::start(&lab);
+    let command = lab.controller(["run", "-t", TARGET, "--stdin", "--", "cat"]);
+    let mut client =
+        Process::start_with(command, scenarios::Stdin::Open, scenarios::Stdout::Captured);
+
+    let mut input = client.stdin().take().unwrap();
+    input.write_all(b"here\n").unwrap();
+    let _ = client.wait_for_line("here", PATIENCE);
+
+    assert_eq!(status(&lab)["runs"].as_array().unwrap().len(), 0);
+    drop(input);
+    let _ = client.wait_exit(PATIENCE).expect_success();
 }
 
 #[test]
@@ -140,11 +165,8 @@ fn a_broken_file_keeps_the_state_before_and_says_so() {
 fn a_hangup_reads_the_files_again_and_runs_go_on() {
     let lab = Lab::loopback();
     let mut daemon = Daemon::start(&lab);
-    let mut client = Process::start_with(
-        lab.controller(["run", "-t", TARGET, "--stdin", "--", "cat"]),
-        scenarios::Stdin::Open,
-        scenarios::Stdout::Captured,
-    );
+    let go = lab.mesh().folder().join("go");
+    let client = Process::start(lab.controller(script(&until(&go))));
     let run = run_in_progress(&lab);
     let before = status(&lab)["reloads"].as_u64().unwrap();
 
@@ -154,11 +176,9 @@ fn a_hangup_reads_the_files_again_and_runs_go_on() {
     });
 
     assert_ne!(processes_of_run(&run), [0; 0]);
-    let mut input = client.stdin().take().unwrap();
-    input.write_all(b"still there\n").unwrap();
-    drop(input);
-    let finished = client.wait_exit(PATIENCE).expect_success();
-    assert_eq!(finished.stdout_text(), "still there\n");
+    fs_err::write(&go, b"").unwrap();
+    let finished = client.wait_exit(PATIENCE).expect_code(3);
+    assert_eq!(finished.stdout_text(), "ready\ndone\n");
 }
 
 #[test]
