@@ -10,7 +10,7 @@ use node::{
     close::CloseCode,
     discovery::fixed::KnownAddress,
     link::Link,
-    links::{Found, Lan, Links},
+    links::{Keep, Lan, Links},
     run::{CancelError, Run, cancel, probe},
 };
 use pki::{Identity, Revocation, StaleCrl};
@@ -78,7 +78,6 @@ pub(super) struct Operator {
     runtime: Runtime,
     links: Arc<Links>,
     name: NodeName,
-    address: SocketAddr,
 }
 
 impl Operator {
@@ -94,13 +93,19 @@ impl Operator {
         let links = {
             let _entered = runtime.enter();
             let revocation = Revocation::none_known(StaleCrl::Refuse);
-            Links::bind(identity, &revocation, vec![known], Lan::Ignore).unwrap()
+            Links::bind(
+                identity,
+                &revocation,
+                vec![known],
+                Lan::Ignore,
+                Keep::Nothing,
+            )
+            .unwrap()
         };
         Self {
             runtime,
             links: Arc::new(links),
             name,
-            address,
         }
     }
 
@@ -126,15 +131,25 @@ impl Operator {
             stderr: Vec::new(),
             cancel_at: plan.cancel_after.map(|after| Instant::now() + after),
         };
+        let mut link = self.first_link().await;
         loop {
-            let back = Arc::clone(&self.links).back_to(self.name.clone(), self.address);
-            let Found { link, .. } = back.await.unwrap();
             if hearing.ask(&link, request).await {
                 hearing.hear(&link, request).await;
             }
-            link.close(CloseCode::Superfluous);
             if let Some(heard) = hearing.end(request) {
+                link.close(CloseCode::Done);
                 return heard;
+            }
+            let back = Arc::clone(&self.links).back_to(Arc::clone(&link)).await;
+            link.close(CloseCode::Superfluous);
+            link = back.unwrap().link;
+        }
+    }
+
+    async fn first_link(&self) -> Arc<Link> {
+        loop {
+            if let Ok(found) = self.links.to(&self.name, ANSWER * 4).await {
+                return found.link;
             }
         }
     }
@@ -173,7 +188,13 @@ impl Hearing {
                 progress = run.next(link) => match progress {
                     Some(Progress::Stdout(bytes)) => self.stdout.extend_from_slice(&bytes),
                     Some(Progress::Stderr(bytes)) => self.stderr.extend_from_slice(&bytes),
-                    Some(Progress::Started(_) | Progress::Earlier(_) | Progress::Attached { .. }) => {}
+                    Some(Progress::Started(_) | Progress::Attached { .. }) => {}
+                    Some(Progress::Earlier(_)) => {
+                        run.leave();
+                        if run.resume(link, None).await.is_err() {
+                            return;
+                        }
+                    }
                     Some(Progress::Over) | None => return,
                     Some(Progress::Away) => return,
                 },
