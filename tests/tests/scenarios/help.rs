@@ -12,7 +12,7 @@ use std::{
 use scenarios::{Binaries, Finished, PATIENCE, Place, Process, Stdin, Stdout};
 
 /// Every verb of both binaries.
-const CONTROLLER: [&[&str]; 25] = [
+const CONTROLLER: [&[&str]; 30] = [
     &[],
     &["quickstart"],
     &["run"],
