@@ -230,9 +230,7 @@ impl Run {
                 BrokenRun::Garbage(error.to_string())
             }
         };
-        let progress = self.break_off(broken);
-        fault::point(fault_after(&progress));
-        Some(progress)
+        Some(self.break_off(broken))
     }
 
     /// Leaves the link on which the run is heard, which may have gone silent.
@@ -323,8 +321,7 @@ const fn fault_after(progress: &Progress) -> &'static str {
         Progress::Earlier(_) => "caller-heard-earlier",
         Progress::Attached { .. } => "caller-heard-attached",
         Progress::Stdout(_) | Progress::Stderr(_) => "caller-heard-output",
-        Progress::Away => "caller-away",
-        Progress::Over => "caller-heard-end",
+        Progress::Away | Progress::Over => "caller-heard-end",
     }
 }
 

@@ -16,7 +16,7 @@ use proto::{
 use quinn::ConnectionError;
 use scenarios::{
     Lab, Mesh, PATIENCE, Process, eventually,
-    peer::{Broken, Peer, Wire, fresh_id, now_ms},
+    peer::{Peer, fresh_id, now_ms},
     proxy::{Proxy, Way},
 };
 
@@ -24,9 +24,6 @@ use crate::props::{Counter, Gate, Mark, TARGET, on_a_disk_of, request, run, run_
 
 /// The code with which an agent closes the link of a peer that breaks the protocol.
 const PROTOCOL_VIOLATION: u32 = 2;
-
-/// The code with which an agent ends a stream whose place another caller took.
-const SUPERSEDED: u64 = 5;
 
 /// A lab with the operator alice, who speaks by hand, and a counter of starts.
 struct Stage {
@@ -113,26 +110,6 @@ fn earlier(answer: &[Frame]) -> (Earlier, Ended) {
     }
 }
 
-/// Returns what a stream hears to its end, or until another caller takes its place.
-#[track_caller]
-fn heard(wire: &mut Wire) -> (Vec<Frame>, Heard) {
-    let mut frames = Vec::new();
-    loop {
-        match wire.next() {
-            Ok(Some(frame)) => frames.push(frame),
-            Ok(None) => return (frames, Heard::All),
-            Err(Broken::Reset(SUPERSEDED)) => return (frames, Heard::UntilSuperseded),
-            Err(other) => panic!("{other:?} after {frames:?}"),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    All,
-    UntilSuperseded,
-}
-
 #[track_caller]
 fn refusal(answer: &[Frame]) -> Refusal {
     match answer {
@@ -211,20 +188,23 @@ fn repeated_request_while_the_first_is_in_progress_hears_the_same_end() {
     let mut first = here.ask(&frame);
     assert!(matches!(first.next().unwrap(), Some(Frame::Started(_))));
 
-    // On the caller's own link it watches beside it; from another one it takes its place.
-    let mut watching = here.ask(&frame);
-    assert!(matches!(watching.next().unwrap(), Some(Frame::Earlier(_))));
-    let mut taking = there.ask(&frame);
-    assert!(matches!(taking.next().unwrap(), Some(Frame::Earlier(_))));
-    assert_eq!(heard(&mut first), (vec![], Heard::UntilSuperseded));
+    // Whoever repeats the request watches beside the caller, on whatever link.
+    let mut repeated = [here.ask(&frame), there.ask(&frame)];
+    for wire in &mut repeated {
+        assert!(matches!(wire.next().unwrap(), Some(Frame::Earlier(_))));
+    }
     let _open = gate.open();
 
-    for mut wire in [watching, taking] {
+    let Some(Frame::Ended(ended)) = first.rest().unwrap().pop() else {
+        panic!("the first has no end")
+    };
+    assert_eq!(exit(&ended), Exit::Code(5));
+    for mut wire in repeated {
         let answer = wire.rest().unwrap();
-        let [Frame::Attached(_), Frame::Ended(ended)] = answer.as_slice() else {
+        let [Frame::Attached(_), Frame::Ended(again)] = answer.as_slice() else {
             panic!("no end: {answer:?}")
         };
-        assert_eq!(exit(ended), Exit::Code(5));
+        assert_eq!(*again, ended);
     }
     assert_eq!(stage.counter.starts(), 1);
 }
@@ -236,24 +216,16 @@ fn many_copies_of_a_request_at_once_start_one_process() {
     let peers = [stage.peer(), stage.peer(), stage.peer()];
 
     let mut wires: Vec<_> = (0..60).map(|copy| peers[copy % 3].ask(&frame)).collect();
-    let answers: Vec<_> = wires.iter_mut().map(heard).collect();
+    let answers: Vec<_> = wires.iter_mut().map(|wire| wire.rest().unwrap()).collect();
 
-    let started = |frame: &&Frame| matches!(frame, Frame::Started(_));
-    let all = answers.iter().flat_map(|(frames, _)| frames);
-    // None, if the first was superseded before it was told.
-    assert!(all.filter(started).count() <= 1, "{answers:?}");
-    let mut ends = 0;
-    for (frames, how) in &answers {
-        match (frames.last(), how) {
-            (Some(Frame::Ended(ended)), Heard::All) => {
-                assert_eq!(exit(ended), Exit::Code(3));
-                ends += 1;
-            }
-            (_, Heard::UntilSuperseded) => {}
-            (_, Heard::All) => panic!("the stream ended without an end: {frames:?}"),
-        }
+    let started = |answer: &&Vec<Frame>| matches!(answer[0], Frame::Started(_));
+    assert_eq!(answers.iter().filter(started).count(), 1);
+    for answer in &answers {
+        let Some(Frame::Ended(ended)) = answer.last() else {
+            panic!("no end: {answer:?}")
+        };
+        assert_eq!(exit(ended), Exit::Code(3));
     }
-    assert!(ends >= 1, "nobody heard the end: {answers:?}");
     assert_eq!(stage.counter.starts(), 1);
 }
 

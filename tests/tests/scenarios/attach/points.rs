@@ -59,16 +59,13 @@ const CALLER: [&str; 5] = [
     "caller-heard-end",
 ];
 
-/// The points of a caller whose place another one takes.
-const SUPERSEDED: [&str; 4] = [
-    "caller-away",
+/// The points of a caller who comes to a run that another one asked for.
+const COMING: [&str; 4] = [
+    "caller-heard-earlier",
     "caller-before-resume",
     "caller-after-resume",
     "caller-heard-attached",
 ];
-
-/// The point of a caller who takes another one's place.
-const TAKING: &str = "caller-heard-earlier";
 
 /// A lab, and one run with a counter of its starts.
 struct Stage {
@@ -263,34 +260,24 @@ fn caller_killed_at_any_point_has_its_run_once_and_whole_when_it_asks_again() {
 }
 
 #[test]
-fn callers_killed_while_one_takes_the_others_place_leave_the_run_whole() {
-    for point in SUPERSEDED.into_iter().chain([TAKING]) {
+fn caller_killed_while_it_comes_to_a_run_leaves_it_whole_to_the_first() {
+    for point in COMING {
         let mut stage = Stage::new();
         let gate = Gate::new(stage.lab.mesh().folder());
         stage.script = stage.counter.script(&format!(
             "echo ready; {}; echo out; echo err >&2; exit 3",
             gate.wait()
         ));
-        let killed_at = |point: &str| {
-            let mut command = stage.command(&[]);
-            command.env("MESOSYNC_FAULT", format!("{point}:1"));
-            Process::start(command)
-        };
+        let first = Process::start(stage.command(&[]));
+        let _ = first.wait_for_line("ready", PATIENCE);
+        let mut dying = stage.command(&[]);
+        dying.env("MESOSYNC_FAULT", format!("{point}:1"));
 
-        let (dying, living) = if point == TAKING {
-            let first = Process::start(stage.command(&[]));
-            let _ = first.wait_for_line("ready", PATIENCE);
-            (killed_at(point), first)
-        } else {
-            let first = killed_at(point);
-            let _ = first.wait_for_line("ready", PATIENCE);
-            (first, Process::start(stage.command(&[])))
-        };
-        let died = dying.wait_exit(PATIENCE);
+        let died = Process::run(dying);
         assert_eq!(died.code(), None, "{point}: {died:?}");
         let _open = gate.open();
 
-        for heard in [living.wait_exit(PATIENCE), stage.ask()] {
+        for heard in [first.wait_exit(PATIENCE), stage.ask()] {
             assert_eq!(heard.code(), Some(3), "{point}: {heard:?}");
             assert_eq!(heard.stdout, b"ready\nout\n", "{point}");
             assert!(heard.stderr.ends_with(b"err\n"), "{point}: {heard:?}");
@@ -307,8 +294,8 @@ fn every_fault_point_of_the_source_is_one_of_these() {
     collect(source, &mut found);
 
     let agent = AGENT.iter().map(|(point, _, _)| *point);
-    let all = agent.chain(MENDING).chain(CALLER).chain(SUPERSEDED);
-    let known: BTreeSet<String> = all.chain([TAKING]).map(ToOwned::to_owned).collect();
+    let all = agent.chain(MENDING).chain(CALLER).chain(COMING);
+    let known: BTreeSet<String> = all.map(ToOwned::to_owned).collect();
 
     assert_eq!(found, known);
 }

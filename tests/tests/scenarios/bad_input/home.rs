@@ -19,7 +19,7 @@ fn unknown_key_of_the_configuration_names_the_nearest_known_one() {
     let file = lab.mesh().home().join("controller.toml");
     let message = format!(
         "controller: {}: unknown key \"conect-timeout\"; did you mean \"connect-timeout\"? The keys \
-         are identity, connect-timeout, timeout, idle-timeout, grace, addresses, mdns, warm-links, warm-idle\n",
+         are identity, connect-timeout, timeout, idle-timeout, grace, orphan-limit, addresses, mdns, warm-links, warm-idle\n",
         file.display()
     );
 

@@ -208,7 +208,9 @@ fn many_callers_of_a_dead_agent_share_one_look_up() {
     });
     let initials = received.filter(|datagram| is_initial(datagram));
     let ids: BTreeSet<Vec<u8>> = initials.map(|datagram| source_id(&datagram)).collect();
-    assert_eq!(ids.len(), 1, "one handshake was tried");
+    // One look-up dials, and once more when two seconds brought nothing.
+    let handshakes = ids.len();
+    assert!((1..=2).contains(&handshakes), "{handshakes} handshakes");
 }
 
 #[test]
