@@ -55,14 +55,11 @@ pub(crate) const KEEP: u64 = 64 << 20;
 /// wait in a daemon; a frame may be cut anywhere.
 pub(crate) const RESUME: u64 = (8 << 20) + MAX_FRAME_LEN as u64;
 
-/// How far the processes may be ahead of a caller that reads: enough to keep the link busy.
-const AHEAD: u64 = 512 << 10;
-
 /// Segments beyond this much memory go to files.
 const MEMORY: u64 = 1 << 20;
 
 /// Memory at which the processes wait for the disk.
-const MEMORY_LIMIT: u64 = RESUME + AHEAD + (4 << 20);
+const MEMORY_LIMIT: u64 = RESUME + (4 << 20);
 
 /// The output of one run.
 #[derive(Debug)]
@@ -70,6 +67,11 @@ pub(crate) struct Spool {
     run: RunId,
     folder: Arc<Folder>,
     inner: Mutex<Inner>,
+    /// There is more to read. These are three, so that each piece of output wakes nobody in vain.
+    added: Notify,
+    /// There may be room for more.
+    given: Notify,
+    /// Somebody came or left, or there is something to spill.
     changed: Notify,
 }
 
@@ -166,14 +168,23 @@ impl Spool {
             run,
             folder,
             inner: Mutex::new(inner),
+            added: Notify::new(),
+            given: Notify::new(),
             changed: Notify::new(),
         }
     }
 
     /// Adds a whole output frame, header and body.
     pub(crate) fn append(&self, frame: Bytes) {
-        self.lock().append(frame, &self.folder, self.run);
-        self.changed.notify_waiters();
+        let may_spill = {
+            let mut inner = self.lock();
+            inner.append(frame, &self.folder, self.run);
+            inner.to_spill().is_some()
+        };
+        self.added.notify_waiters();
+        if may_spill {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Returns how much output there is so far.
@@ -184,7 +195,7 @@ impl Spool {
     /// Waits until more output may be added. Tells whether it had to wait.
     pub(crate) async fn room(&self) -> Waited {
         let mut waited = Waited::No;
-        self.when(|inner| match inner.has_room() {
+        self.when(&self.given, |inner| match inner.has_room() {
             true => Some(()),
             false => {
                 waited = Waited::Yes;
@@ -204,12 +215,14 @@ impl Spool {
             caller.ticket
         };
         self.changed.notify_waiters();
+        self.given.notify_waiters();
         ticket
     }
 
     /// Waits until the run has no caller, and becomes it.
     pub(crate) async fn take_vacant(&self) -> Ticket {
-        self.when(|inner| inner.caller.away_since).await;
+        self.when(&self.changed, |inner| inner.caller.away_since)
+            .await;
         self.take()
     }
 
@@ -223,6 +236,7 @@ impl Spool {
             caller.away_since = Some(Instant::now());
         }
         self.changed.notify_waiters();
+        self.given.notify_waiters();
     }
 
     /// Tells whether somebody is the run's caller now.
@@ -232,16 +246,20 @@ impl Spool {
 
     /// Waits until somebody else is the caller.
     pub(crate) async fn superseded(&self, ticket: Ticket) {
-        self.when(|inner| (inner.caller.ticket != ticket).then_some(()))
-            .await;
+        self.when(&self.changed, |inner| {
+            (inner.caller.ticket != ticket).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the run has been without a caller for as long as it may.
     pub(crate) async fn orphaned(&self) {
         loop {
-            let (limit, since) = self.when(Inner::orphan_limit).await;
+            let (limit, since) = self.when(&self.changed, Inner::orphan_limit).await;
             let due = since + limit;
-            let back = self.when(|inner| (inner.caller.away_since != Some(since)).then_some(()));
+            let back = self.when(&self.changed, |inner| {
+                (inner.caller.away_since != Some(since)).then_some(())
+            });
             if tokio::time::timeout_at(due, back).await.is_err() {
                 return;
             }
@@ -251,13 +269,13 @@ impl Spool {
     /// Ends the output, and lets those who hear it know how the run ended.
     pub(crate) fn finish(&self, ended: Ended) {
         self.lock().ended = Some(ended);
-        self.changed.notify_waiters();
+        self.added.notify_waiters();
     }
 
     /// Moves segments to files while the run goes on.
     pub(crate) async fn keep_spilling(&self) -> Infallible {
         loop {
-            let sequence = self.when(Inner::to_spill).await;
+            let sequence = self.when(&self.changed, Inner::to_spill).await;
             self.spill(sequence).await;
         }
     }
@@ -293,19 +311,22 @@ impl Spool {
             let error = &error as &dyn std::error::Error;
             tracing::error!(run = %self.run, error, "output could not be kept for later");
         }
-        self.changed.notify_waiters();
+        self.given.notify_waiters();
     }
 
-    /// Waits until `look` finds something.
-    async fn when<T>(&self, mut look: impl FnMut(&Inner) -> Option<T>) -> T {
+    /// Waits until `look` finds something; `told` tells when to look again.
+    async fn when<T>(&self, told: &Notify, mut look: impl FnMut(&Inner) -> Option<T>) -> T {
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // From here on no change is missed.
-            changed.as_mut().enable();
             if let Some(found) = look(&self.lock()) {
                 return found;
             }
-            changed.await;
+            let mut again = std::pin::pin!(told.notified());
+            // From here on no change is missed.
+            again.as_mut().enable();
+            if let Some(found) = look(&self.lock()) {
+                return found;
+            }
+            again.await;
         }
     }
 
@@ -386,14 +407,15 @@ impl Inner {
             return false;
         }
         match (self.on_link_loss, self.caller.away_since) {
-            (_, None) => self.position.saturating_sub(self.caller.position) < AHEAD,
+            // What is read while the link is full only comes in smaller pieces.
+            (_, None) => self.position <= self.caller.position,
             (OnLinkLoss::Detach, Some(_)) => true,
             (OnLinkLoss::End | OnLinkLoss::Keep { .. }, Some(_)) => {
                 let oldest = self
                     .segments
                     .front()
                     .map_or(self.position, |first| first.at);
-                self.position - oldest < self.keep() + AHEAD
+                self.position - oldest < self.keep()
             }
         }
     }

@@ -98,7 +98,7 @@ impl Spool {
     /// Nothing is lost when this is dropped.
     pub(crate) async fn read(&self, cursor: &mut Cursor) -> Item {
         loop {
-            match self.when(|inner| inner.step(cursor)).await {
+            match self.when(&self.added, |inner| inner.step(cursor)).await {
                 Step::Item(item) => return item,
                 Step::Load => self.load(cursor).await,
                 Step::Again => {}
@@ -115,7 +115,7 @@ impl Spool {
             }
             caller.position = cursor.position;
         }
-        self.changed.notify_waiters();
+        self.given.notify_waiters();
     }
 
     async fn load(&self, cursor: &mut Cursor) {
