@@ -86,6 +86,8 @@ pub struct Agent {
     shared: Arc<Shared>,
     /// Runs that an earlier agent left in progress.
     lost: Vec<RunId>,
+    /// Processes of theirs that could not be ended.
+    survivors: Vec<u32>,
     /// The prober; it ends with its last handle, or when this is dropped.
     tasks: JoinSet<()>,
 }
@@ -236,6 +238,7 @@ impl Agent {
             announcement,
             shared: Arc::new(shared),
             lost,
+            survivors,
             tasks: JoinSet::new(),
         })
     }
@@ -265,10 +268,11 @@ impl Agent {
             announcement,
             shared,
             lost,
+            survivors,
             tasks,
         } = self;
         for id in lost {
-            run::keep_lost(&shared, id);
+            run::keep_lost(&shared, id, &survivors);
         }
         let announcer = announcement.and_then(announce);
         let router = router::serve(&transport, &shared);

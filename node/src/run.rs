@@ -118,14 +118,7 @@ impl Run {
     /// # Errors
     /// That was not sent.
     pub async fn attach(link: &Link, id: RunId, hold: Hold) -> Result<Self, StartRunError> {
-        let nothing = KnownOfLost {
-            sent: true,
-            started: true,
-            ended: None,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-        };
-        let mut run = Self::away(id, nothing, 0, hold);
+        let mut run = Self::of(id, CallerRun::attaching(OnLinkLoss::Detach), hold);
         run.resume(link, None).await?;
         Ok(run)
     }

@@ -48,7 +48,7 @@ const SKEW: Duration = Duration::from_secs(30);
 /// The longest window that a request may claim.
 const MAX_VALID_FOR: Duration = Duration::from_secs(600);
 
-/// How long results are kept for a retry.
+/// How long ids and results are kept for a retry, from the end of the run.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long ids are kept when there are too many: until no request could be repeated in its window.
@@ -91,6 +91,8 @@ pub struct Entry {
     pub issued_at: SystemTime,
     /// When it was accepted, by this host's clock.
     pub accepted_at: SystemTime,
+    /// When it was accepted, or when it ended: how old it is.
+    pub settled_at: SystemTime,
     /// What became of it.
     pub state: State,
 }
@@ -220,7 +222,7 @@ impl Ledger {
         if torn {
             memory.floor = memory.floor.max(now + SKEW);
         }
-        memory.forget(now, RETENTION, InProgress::Forgotten);
+        memory.forget(now, RETENTION);
         let log = opened.start(&memory.records())?;
         let index = Mutex::new(Index { log, memory });
         Ok((Self { index }, Recovered { lost, torn }))
@@ -297,6 +299,7 @@ impl Ledger {
         let mut index = self.lock();
         if let Some(entry) = index.memory.entries.get_mut(&id) {
             entry.state = State::Ended(outcome.into());
+            entry.settled_at = now;
         }
         let record = Record::ended(id, now, outcome);
         index.log.append(&record).map(drop)
@@ -314,15 +317,6 @@ impl Ledger {
     }
 }
 
-/// Whether ids without an end may be forgotten.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum InProgress {
-    /// They belong to an agent that is gone.
-    Forgotten,
-    /// Their runs go on.
-    Kept,
-}
-
 impl Index {
     /// Enters a new id and queues its record; nobody else can enter it from here on.
     fn insert(&mut self, asked: &Accept, now: SystemTime) -> Result<Ticket, AcceptError> {
@@ -334,6 +328,7 @@ impl Index {
             principal: self.memory.intern(asked.principal.clone()),
             issued_at: asked.issued_at,
             accepted_at: now,
+            settled_at: now,
             state: State::Accepted,
         };
         self.memory.entries.insert(asked.id, entry);
@@ -354,6 +349,7 @@ impl Index {
             // older than the record.
             issued_at: now + SKEW,
             accepted_at: now,
+            settled_at: now,
             state: State::GivenUp,
         };
         let record = Record::given_up(id, &entry);
@@ -369,7 +365,7 @@ impl Index {
         let full = memory.is_full();
         for keep in [RETENTION, SHORTEST_MEMORY] {
             if memory.is_full() {
-                memory.forget(now, keep, InProgress::Kept);
+                memory.forget(now, keep);
             }
         }
         if memory.is_full() {
@@ -424,13 +420,12 @@ impl Memory {
         Ok(Some(entry.clone()))
     }
 
-    /// Forgets ids that are older than `memory`, and raises the floor above each of them.
-    fn forget(&mut self, now: SystemTime, memory: Duration, in_progress: InProgress) {
+    /// Forgets ids whose runs ended longer than `memory` ago, and raises the floor above each of them.
+    fn forget(&mut self, now: SystemTime, memory: Duration) {
         let mut floor = self.floor;
         self.entries.retain(|_, entry| {
-            let age = now.duration_since(entry.accepted_at).unwrap_or_default();
-            let kept = age <= memory
-                || (entry.state == State::Accepted && in_progress == InProgress::Kept);
+            let age = now.duration_since(entry.settled_at).unwrap_or_default();
+            let kept = age <= memory || entry.state == State::Accepted;
             if !kept {
                 floor = floor.max(entry.issued_at);
             }
@@ -452,7 +447,7 @@ impl Memory {
             let (first, second) = match &entry.state {
                 State::Accepted => (Record::of_entry(*id, entry), None),
                 State::Ended(outcome) => {
-                    let ended = Record::ended(*id, entry.accepted_at, outcome);
+                    let ended = Record::ended(*id, entry.settled_at, outcome);
                     (Record::of_entry(*id, entry), Some(ended))
                 }
                 State::GivenUp => (Record::given_up(*id, entry), None),
@@ -476,13 +471,15 @@ impl Memory {
                     principal: self.intern(principal),
                     issued_at,
                     accepted_at: at,
+                    settled_at: at,
                     state: State::Accepted,
                 };
                 self.entries.insert(id, entry);
             }
-            Record::Ended { id, outcome, .. } => {
+            Record::Ended { id, outcome, at } => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.state = State::Ended(outcome);
+                    entry.settled_at = at;
                 }
             }
             Record::GivenUp {
@@ -496,6 +493,7 @@ impl Memory {
                     principal: self.intern(principal),
                     issued_at,
                     accepted_at: at,
+                    settled_at: at,
                     state: State::GivenUp,
                 };
                 self.entries.insert(id, entry);

@@ -70,9 +70,11 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Arc<Shar
                 stream.finish(Frame::Refused(refusal)).await;
             }
         },
+        // It may be a copy that the network kept for long, and its input would begin anew: so it takes
+        // nobody's place, also where nobody is. Who means it attaches.
         Ok(Admitted::InProgress(earlier, live)) => {
-            let hold = live.hold_of_repeated();
-            hear(stream, &live, Beginning::Earlier(earlier, hold)).await;
+            let head = Frame::Earlier(earlier);
+            watch(stream, &live.spool, Counts::default(), Some(head)).await;
         }
         Ok(Admitted::Earlier(earlier, ended)) => {
             let spool = reopen(request.id, ended, shared).await;
@@ -388,9 +390,14 @@ fn keep(shared: &Shared, id: RunId, kept: &Kept) {
 }
 
 /// Writes that a run was lost with the agent that conducted it.
-pub(super) fn keep_lost(shared: &Shared, id: RunId) {
-    let output = shared.output.end(id);
-    keep(shared, id, &Kept::Ended(lost(output)));
+pub(super) fn keep_lost(shared: &Shared, id: RunId, survivors: &[u32]) {
+    let mut ended = lost(shared.output.end(id));
+    if !survivors.is_empty() {
+        // Whose they are is not known any more.
+        let pids = survivors.iter().copied().take(Tree::MAX_PIDS).collect();
+        ended.tree = Tree::Unconfirmed { pids };
+    }
+    keep(shared, id, &Kept::Ended(ended));
 }
 
 fn refusal(error: &AcceptError) -> Refusal {

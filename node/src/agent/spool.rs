@@ -69,6 +69,8 @@ pub(crate) struct Spool {
     inner: Mutex<Inner>,
     /// There is more to read. These are three, so that each piece of output wakes nobody in vain.
     added: Notify,
+    /// One file at a time.
+    writing: Arc<tokio::sync::Mutex<()>>,
     /// There may be room for more.
     given: Notify,
     /// Somebody came or left, or there is something to spill.
@@ -97,6 +99,25 @@ struct Caller {
     away_since: Option<Instant>,
     /// Up to where its stream was given the output.
     position: u64,
+    /// How many wait to be the caller when nobody is. With one of them the run is no orphan.
+    waiting: usize,
+}
+
+/// Somebody who waits to be the caller.
+struct Waiting<'a>(&'a Spool);
+
+impl<'a> Waiting<'a> {
+    fn begin(spool: &'a Spool) -> Self {
+        spool.lock().caller.waiting += 1;
+        Self(spool)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().caller.waiting -= 1;
+        self.0.changed.notify_waiters();
+    }
 }
 
 /// The right to be a run's caller, until somebody else takes it.
@@ -154,6 +175,7 @@ impl Spool {
             ticket: Ticket(0),
             away_since: None,
             position,
+            waiting: 0,
         };
         let inner = Inner {
             segments,
@@ -169,6 +191,7 @@ impl Spool {
             folder,
             inner: Mutex::new(inner),
             added: Notify::new(),
+            writing: Arc::default(),
             given: Notify::new(),
             changed: Notify::new(),
         }
@@ -221,6 +244,7 @@ impl Spool {
 
     /// Waits until the run has no caller, and becomes it.
     pub(crate) async fn take_vacant(&self) -> Ticket {
+        let _waiting = Waiting::begin(self);
         self.when(&self.changed, |inner| inner.caller.away_since)
             .await;
         self.take()
@@ -240,7 +264,8 @@ impl Spool {
     }
 
     /// Tells whether somebody is the run's caller now.
-    pub(crate) fn has_caller(&self) -> bool {
+    #[cfg(test)]
+    fn has_caller(&self) -> bool {
         self.lock().caller.away_since.is_none()
     }
 
@@ -291,7 +316,7 @@ impl Spool {
                 break;
             };
             if self.lock().unkept {
-                return;
+                break; // what was written before counts all the same
             }
             self.spill(sequence).await;
         }
@@ -300,13 +325,24 @@ impl Spool {
     }
 
     async fn spill(&self, sequence: u64) {
+        // Held until the file is written, also where nobody waits for that any more.
+        let writing = Arc::clone(&self.writing).lock_owned().await;
         let Some(copy) = self.lock().copy(sequence) else {
             return;
         };
         let (folder, run) = (Arc::clone(&self.folder), self.run);
-        let written = spawn_blocking(move || folder.write(run, &copy)).await;
-        let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.lock().spilled(sequence, written.is_ok());
+        let written = spawn_blocking(move || {
+            let written = folder.write(run, &copy);
+            drop(writing);
+            written
+        });
+        let written = written
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        let is_kept = self.lock().spilled(sequence, written.is_ok());
+        if !is_kept {
+            self.folder.remove(self.run, sequence);
+        }
         if let Err(error) = written {
             let error = &error as &dyn std::error::Error;
             tracing::error!(run = %self.run, error, "output could not be kept for later");
@@ -444,18 +480,21 @@ impl Inner {
         Some(segment.clone())
     }
 
-    fn spilled(&mut self, sequence: u64, written: bool) {
+    /// Takes note of what became of a segment's file; false if nobody needs it any more.
+    fn spilled(&mut self, sequence: u64, written: bool) -> bool {
         if !written {
             self.unkept = true;
-            return;
+            return true;
         }
         let segment = self
             .segments
             .iter_mut()
             .find(|one| one.sequence == sequence);
+        let is_there = segment.is_some();
         if let Some(segment) = segment {
             segment.moved_to_file();
         }
+        is_there
     }
 
     fn kept(&self) -> (Range<u64>, u64) {
@@ -472,6 +511,9 @@ impl Inner {
         let Some(since) = self.caller.away_since else {
             return None;
         };
+        if self.caller.waiting > 0 {
+            return None;
+        }
         match self.on_link_loss {
             OnLinkLoss::End => Some((Duration::ZERO, since)),
             OnLinkLoss::Keep { orphan_ms } => Some((Duration::from_millis(orphan_ms), since)),

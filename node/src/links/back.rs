@@ -126,11 +126,17 @@ impl Search {
         }
     }
 
+    /// Begins another dial, unless there are many already: of one search in the time that the last ones
+    /// may take, or of all searches together.
     fn dial(&mut self) {
         let is_eager = self.begun.elapsed() < EAGER_FOR;
         self.due = Instant::now() + if is_eager { EAGER } else { PATIENT };
         let (ways, expect, last) = (Arc::clone(&self.ways), self.expect.clone(), self.last);
+        let Ok(turn) = Arc::clone(&ways.searches).try_acquire_owned() else {
+            return;
+        };
         self.dials.spawn(async move {
+            let _turn = turn;
             timeout(DIAL_LIMIT, Link::dial(&ways.transport, last, &expect))
                 .await
                 .ok()

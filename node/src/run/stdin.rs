@@ -85,6 +85,8 @@ pub(super) struct Feed {
     came: u64,
     /// The last size of the terminal, which another stream is told first.
     size: Option<Resize>,
+    /// Bytes that come next and that the process has.
+    skip: u64,
     /// Whether all of it came.
     complete: bool,
     stream: Option<SendStream>,
@@ -104,6 +106,7 @@ impl Feed {
             replay_len: 0,
             came: 0,
             size: None,
+            skip: 0,
             complete: false,
             stream: Some(stream),
             pending: VecDeque::new(),
@@ -116,7 +119,7 @@ impl Feed {
     /// more.
     ///
     /// # Errors
-    /// The agent asks for bytes that it was known to have, or never came.
+    /// The agent asks for bytes that are too far back.
     pub(super) fn resume(&mut self, stream: SendStream, from: Option<u64>) -> Result<(), InputGap> {
         self.pending.clear();
         self.told = false;
@@ -130,9 +133,8 @@ impl Feed {
         };
         let oldest = self.came - self.replay_len as u64;
         let mut skip = from.checked_sub(oldest).ok_or(gap)?;
-        if from > self.came {
-            return Err(gap);
-        }
+        // Another caller of the same request gave so much of the same input before.
+        self.skip = from.saturating_sub(self.came);
         if let Some(size) = self.size {
             self.pending.push_back(resize(size));
         }
@@ -211,8 +213,15 @@ impl Feed {
             self.replay_len -= oldest.len();
             self.replay.pop_front();
         }
-        self.pending.push_back(head(piece.len()));
-        self.pending.push_back(piece);
+        let known = usize::try_from(self.skip)
+            .unwrap_or(usize::MAX)
+            .min(piece.len());
+        self.skip -= known as u64;
+        let rest = piece.slice(known..);
+        if !rest.is_empty() {
+            self.pending.push_back(head(rest.len()));
+            self.pending.push_back(rest);
+        }
     }
 
     /// Writes what is pending; false if the stream takes no more.

@@ -51,6 +51,10 @@ pub struct Running {
     acknowledged: Option<(Outcome, Ended)>,
     silence: Silence,
     eagerness: Eagerness,
+    /// Whether the run is to be attached to on the link that it has.
+    attach_here: bool,
+    /// Whether it has left its first link.
+    moved: bool,
     way_back: Option<WayBack>,
     /// Since when the link is away, and whether that was said.
     away: Option<(Instant, Said)>,
@@ -99,6 +103,8 @@ impl Running {
             acknowledged: None,
             silence: Silence::new(LONGEST),
             eagerness: Eagerness::default(),
+            attach_here: false,
+            moved: false,
             way_back: None,
             away: None,
             pace: Pace::Full,
@@ -152,8 +158,7 @@ impl Running {
     pub async fn next(&mut self) -> Option<Progress> {
         loop {
             if self.run.is_away() {
-                let is_suspect = self.away.is_some() || self.found.link.closed().is_some();
-                if !is_suspect {
+                if std::mem::take(&mut self.attach_here) {
                     self.resume().await;
                 }
                 if self.run.is_away() {
@@ -165,7 +170,10 @@ impl Running {
                 Step::Heard(Some(earlier @ Progress::Earlier(_))) => {
                     self.heard(Some(&earlier));
                     // Who repeats a request takes nobody's place; this one is meant.
-                    self.run.leave();
+                    if self.is_kept() {
+                        self.run.leave();
+                        self.attach_here = true;
+                    }
                     return Some(earlier);
                 }
                 Step::Heard(progress) => {
@@ -265,6 +273,9 @@ impl Running {
         let Some(Outcome::Lost(KnownOfLost { started: false, .. })) = self.outcome() else {
             return None;
         };
+        if self.moved {
+            return None; // what became of the first request, nobody said
+        }
         let Some(BrokenRun::Link(source @ DialError::Refused { .. })) = self.broken() else {
             return None;
         };
@@ -311,6 +322,7 @@ impl Running {
     /// Goes on with the run over a new link.
     async fn go_on_at(&mut self, found: Found) {
         self.run.leave();
+        self.moved = true;
         self.eagerness.found(Instant::now());
         found.link.set_pace(self.pace);
         self.silence.heard();

@@ -179,6 +179,9 @@ fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
     let judged = accept_all(&ledger, &many);
     assert!(judged.iter().all(is_new));
     assert!(is_new(&accept(&ledger, &asked(1, noon()), noon())));
+    for asked in many.iter().chain([&asked(1, noon())]) {
+        ledger.ended(asked.id, b"so", noon()).unwrap();
+    }
     let (ledger, _) = reopen(&home, ledger, noon() + 2 * DAY);
     assert_eq!(
         ledger.get(asked(1, noon()).id),
@@ -198,6 +201,43 @@ fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
         &asked(2, noon() + Duration::from_secs(1)),
         noon()
     )));
+}
+
+#[test]
+fn a_run_is_remembered_for_a_day_after_its_end_however_long_it_took() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let (long, lost) = (asked(1, noon()), asked(2, noon()));
+    assert!(is_new(&accept(&ledger, &long, noon())));
+    assert!(is_new(&accept(&ledger, &lost, noon())));
+    ledger.ended(long.id, b"so", noon() + 3 * DAY).unwrap();
+
+    let (ledger, recovered) = reopen(&home, ledger, noon() + 3 * DAY + MINUTE);
+
+    assert_eq!(recovered.lost, [lost.id]);
+    for id in [1, 2] {
+        let later = noon() + 3 * DAY + MINUTE;
+        assert!(is_earlier(&accept(&ledger, &asked(id, later), later)));
+    }
+}
+
+#[test]
+fn an_id_that_was_given_up_is_never_accepted_also_after_a_restart() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let asked = asked(1, noon());
+    let gave_up = ledger.give_up(asked.id, &asked.principal, noon()).unwrap();
+    let GaveUp::Now(unsettled) = gave_up else {
+        panic!("nobody asked for it before");
+    };
+    ledger.settle(&unsettled).unwrap();
+
+    let (ledger, _) = reopen(&home, ledger, noon());
+
+    let judged = accept(&ledger, &asked, noon());
+    assert!(matches!(judged, Err(AcceptError::GivenUp)));
+    let again = ledger.give_up(asked.id, &asked.principal, noon()).unwrap();
+    assert!(matches!(again, GaveUp::Known(_)));
 }
 
 #[test]

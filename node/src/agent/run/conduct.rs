@@ -168,17 +168,30 @@ impl Conduct {
         };
         let tree = match grace {
             None => left(self.process.leftover()),
-            Some(grace) => {
-                let mut end = pin!(self.process.end(grace));
-                loop {
-                    tokio::select! {
-                        tree = &mut end => break ended_tree(tree),
-                        _ = pump.next() => {}
-                    }
-                }
-            }
+            Some(grace) => self.end_tree(grace, pump).await,
         };
         self.ended(result, tree)
+    }
+
+    /// Ends the processes; somebody who gives them less time is heard.
+    async fn end_tree<F: Future<Output = Pumped>>(
+        &mut self,
+        mut grace: Duration,
+        pump: &mut Pump<'_, F>,
+    ) -> Tree {
+        loop {
+            let mut end = pin!(self.process.end(grace));
+            loop {
+                tokio::select! {
+                    tree = &mut end => return ended_tree(tree),
+                    Some(hurry) = self.place.cancel.recv() => if hurry.grace < grace {
+                        grace = hurry.grace;
+                        break;
+                    },
+                    _ = pump.next() => {}
+                }
+            }
+        }
     }
 
     fn ended(&self, result: Wire, tree: Tree) -> Ended {

@@ -3,13 +3,16 @@
 //! **Invariant:** a stream that hears of an end has heard all output before it, or of the gaps in it.
 //! Where output is missing, the stream is reset instead.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
 use proto::{
     codec::encode,
     frame::Frame,
-    run::{Attached, CalleeRun, Earlier, Ended, Hold, Started},
+    run::{Attached, CalleeRun, Ended, Hold, Started},
 };
 use quinn::SendStream;
 
@@ -32,8 +35,6 @@ use crate::{
 pub(super) enum Beginning {
     /// It asked for it, and this was the start; it is the first caller.
     Started(Started, Ticket),
-    /// It asked for what was accepted before.
-    Earlier(Earlier, Hold),
     /// It attached, having so much.
     Attach(Counts, Hold),
 }
@@ -48,21 +49,18 @@ enum Heard {
 
 /// Lets a stream hear a run in progress.
 pub(super) async fn hear(stream: Stream, live: &Live, begin: Beginning) {
-    let (have, head, hold) = match begin {
+    let (have, hold) = match begin {
         Beginning::Started(started, ticket) => {
             return call(stream, live, ticket, Call::first(started)).await;
         }
-        Beginning::Earlier(earlier, hold) => {
-            (Counts::default(), Some(Frame::Earlier(earlier)), hold)
-        }
-        Beginning::Attach(have, hold) => (have, None, hold),
+        Beginning::Attach(have, hold) => (have, hold),
     };
     match hold {
         Hold::Take => {
             let ticket = live.spool.take();
-            call(stream, live, ticket, Call::again(have, head)).await;
+            call(stream, live, ticket, Call::again(have)).await;
         }
-        Hold::Watch => watch(stream, &live.spool, have, head).await,
+        Hold::Watch => watch(stream, &live.spool, have, None).await,
     }
 }
 
@@ -83,10 +81,10 @@ impl Call {
         }
     }
 
-    const fn again(have: Counts, head: Option<Frame>) -> Self {
+    const fn again(have: Counts) -> Self {
         Self {
             have,
-            head,
+            head: None,
             attaches: true,
         }
     }
@@ -107,7 +105,7 @@ async fn call(stream: Stream, live: &Live, ticket: Ticket, begin: Call) {
     } = stream;
     let spool = &*live.spool;
     let mut cursor = spool.cursor(have);
-    spool.given(ticket, &cursor);
+    spool.given(ticket, cursor.position());
     let abandoned = send.stopped();
     let stdin = live.stdin.lock().await;
     let attached = attaches.then(|| attached(spool, &cursor, stdin.from()));
@@ -131,11 +129,18 @@ async fn call(stream: Stream, live: &Live, ticket: Ticket, begin: Call) {
 }
 
 /// The caller's place, which others may take and leave.
-struct Seat(Mutex<Option<Ticket>>);
+struct Seat {
+    ticket: Mutex<Option<Ticket>>,
+    /// Up to where this stream was given the output.
+    position: AtomicU64,
+}
 
 impl Seat {
     const fn of(ticket: Ticket) -> Self {
-        Self(Mutex::new(Some(ticket)))
+        Self {
+            ticket: Mutex::new(Some(ticket)),
+            position: AtomicU64::new(0),
+        }
     }
 
     fn ticket(&self) -> Option<Ticket> {
@@ -143,7 +148,7 @@ impl Seat {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,6 +176,8 @@ async fn sit(
         *seat.lock() = None;
         let ticket = spool.take_vacant().await;
         *seat.lock() = Some(ticket);
+        // The run waits for this stream from now on, and not for where the other one was.
+        spool.given(ticket, seat.position.load(Ordering::Relaxed));
         spool.superseded(ticket).await;
     }
 }
@@ -206,8 +213,11 @@ async fn tell(
         if send.write_chunk(next).await.is_err() {
             return Heard::Gone;
         }
-        if let Some(ticket) = seat.and_then(Seat::ticket) {
-            spool.given(ticket, cursor);
+        if let Some(seat) = seat {
+            seat.position.store(cursor.position(), Ordering::Relaxed);
+            if let Some(ticket) = seat.ticket() {
+                spool.given(ticket, cursor.position());
+            }
         }
         next = match spool.read(cursor).await {
             Item::Frame(frame) => frame,

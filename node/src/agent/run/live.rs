@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{
-    frame::Resize,
-    run::{Hold, StdinMode},
-    text::Text,
-};
+use proto::{frame::Resize, run::StdinMode, text::Text};
 use tokio::{io::AsyncWriteExt as _, net::unix::pipe::Sender, sync::Mutex};
 
 use crate::agent::{
@@ -31,15 +27,6 @@ impl Live {
         Self {
             spool,
             stdin: Mutex::new(Stdin::new(stdin, terminal)),
-        }
-    }
-
-    /// Returns what somebody becomes who repeats the request. It may be a copy that the network kept for
-    /// long, so it takes nobody's place: who means it attaches.
-    pub(super) fn hold_of_repeated(&self) -> Hold {
-        match self.spool.has_caller() {
-            true => Hold::Watch,
-            false => Hold::Take,
         }
     }
 }

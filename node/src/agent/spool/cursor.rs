@@ -62,6 +62,11 @@ impl Cursor {
     pub(crate) const fn have(&self) -> Counts {
         self.have
     }
+
+    /// Returns how many bytes of frames lie before what comes next.
+    pub(crate) const fn position(&self) -> u64 {
+        self.position
+    }
 }
 
 impl Spool {
@@ -107,13 +112,13 @@ impl Spool {
     }
 
     /// Takes note of how far a caller was given the output.
-    pub(crate) fn given(&self, ticket: Ticket, cursor: &Cursor) {
+    pub(crate) fn given(&self, ticket: Ticket, position: u64) {
         {
             let caller = &mut self.lock().caller;
             if caller.ticket != ticket {
                 return;
             }
-            caller.position = cursor.position;
+            caller.position = position;
         }
         self.given.notify_waiters();
     }
