@@ -9,7 +9,10 @@ use proto::{
     run::{Exit, OnLinkLoss, Tree, Wire},
 };
 
-use super::*;
+use super::{
+    kept::{KEEP, MEMORY, MEMORY_LIMIT, RESUME},
+    *,
+};
 
 const KEPT: OnLinkLoss = OnLinkLoss::Keep { orphan_ms: 60_000 };
 const PIECE: usize = 256 << 10;
