@@ -5,7 +5,7 @@
 //! [`Folder`]. Whoever hears the run reads it through a [`Cursor`], now or later.
 //!
 //! How much is kept:
-//! - all of the output, up to [`KEEP`]; of a longer one the end, [`RESUME`] at least;
+//! - all of the output, up to 64 MiB; of a longer one the end, 9 MiB at least;
 //! - always what the caller may not have yet, so that it can go on at the very byte that it has. When
 //!   there is no room for that, the run's pipes are not read, and the processes wait;
 //! - of a run whose caller left on purpose the newest, since nobody is waited for.

@@ -21,6 +21,10 @@ pub(super) const KEEP: u64 = 64 << 20;
 /// wait in a daemon; a frame may be cut anywhere.
 pub(super) const RESUME: u64 = (8 << 20) + MAX_FRAME_LEN as u64;
 
+/// How far the processes may be ahead of a caller that reads: as much as a pipe holds, so that reading
+/// and sending do not take turns at each piece. More would only be read in smaller pieces.
+const AHEAD: u64 = 64 << 10;
+
 /// Segments beyond this much memory go to files.
 pub(super) const MEMORY: u64 = 1 << 20;
 
@@ -115,8 +119,7 @@ impl Inner {
             return false;
         }
         match (self.on_link_loss, self.caller.away_since) {
-            // What is read while the link is full only comes in smaller pieces.
-            (_, None) => self.position <= self.caller.position,
+            (_, None) => self.position.saturating_sub(self.caller.position) < AHEAD,
             (OnLinkLoss::Detach, Some(_)) => true,
             (OnLinkLoss::End | OnLinkLoss::Keep { .. }, Some(_)) => {
                 let oldest = self
