@@ -4,6 +4,9 @@
 //! work the same whoever carries their wishes out. What a daemon turns out not to do, because it
 //! stops at this very moment or declines, is done here instead.
 
+#[cfg(unix)]
+mod way_back;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use node::{
@@ -19,6 +22,8 @@ use proto::{
 };
 use tokio::sync::{OnceCell, watch};
 
+#[cfg(unix)]
+use self::way_back::{Look, Step, WayBack};
 #[cfg(unix)]
 use crate::daemon::client::{self, AskError, Client};
 use crate::{
@@ -285,7 +290,9 @@ pub enum Running {
 pub struct ByDaemonRun {
     running: Box<client::Running>,
     here: Arc<Here>,
-    wish: Box<StartRun>,
+    wish: Arc<StartRun>,
+    /// How the run is looked for without the daemon.
+    way_back: Option<WayBack<orchestrator::Running>>,
     /// Tells those who cancel of the run in this process.
     canceller: watch::Sender<Option<orchestrator::Canceller>>,
 }
@@ -296,7 +303,8 @@ impl Running {
         Self::Daemon(ByDaemonRun {
             running: Box::new(running),
             here: Arc::clone(&daemon.here),
-            wish: Box::new(wish),
+            wish: Arc::new(wish),
+            way_back: None,
             canceller: watch::Sender::new(None),
         })
     }
@@ -343,13 +351,19 @@ impl Running {
             match self {
                 Self::Here(running) => return running.next().await,
                 #[cfg(unix)]
-                Self::Daemon(run) if run.running.is_gone() => {
-                    let resumed = run.resume_here().await;
-                    match resumed {
-                        Some(running) => *self = Self::Here(Box::new(running)),
-                        None => return Some(Progress::Over),
+                Self::Daemon(run) if run.running.outcome().is_some() => return None,
+                #[cfg(unix)]
+                Self::Daemon(run) if run.running.is_gone() => match run.look_here().await {
+                    Step::Found(running) => {
+                        run.canceller.send_replace(Some(running.canceller()));
+                        *self = Self::Here(Box::new(running));
                     }
-                }
+                    Step::StillAway => return Some(Progress::Away),
+                    Step::Lost(why) => {
+                        run.running.lose(&why);
+                        return Some(Progress::Over);
+                    }
+                },
                 #[cfg(unix)]
                 Self::Daemon(run) => match run.running.next().await {
                     None if run.running.is_gone() => {}
@@ -426,26 +440,23 @@ impl Running {
 
 #[cfg(unix)]
 impl ByDaemonRun {
-    /// Goes on with the run in this process. `None` if that cannot be: then the run is lost to it.
-    async fn resume_here(&mut self) -> Option<orchestrator::Running> {
+    /// Looks for the run, to go on with it in this process.
+    async fn look_here(&mut self) -> Step<orchestrator::Running> {
+        let on_link_loss = self.wish.on_link_loss;
+        let way_back = self
+            .way_back
+            .get_or_insert_with(|| WayBack::new(on_link_loss));
         let (known, left_out) = (self.running.known(), self.running.left_out());
-        let resumed = match self.here.get().await {
-            Ok(here) => here
-                .resume(&self.wish, known, left_out)
-                .await
-                .map_err(|error| chain(&error)),
-            Err(told) => Err(told.text),
+        let (here, wish) = (&self.here, &self.wish);
+        let look = || -> Look<orchestrator::Running> {
+            let (here, wish) = (Arc::clone(here), Arc::clone(wish));
+            Box::pin(async move {
+                let here = here.get().await.map_err(|told| told.text)?;
+                let resumed = here.resume(&wish, known, left_out).await;
+                resumed.map_err(|error| chain(&error))
+            })
         };
-        match resumed {
-            Ok(running) => {
-                self.canceller.send_replace(Some(running.canceller()));
-                Some(running)
-            }
-            Err(why) => {
-                self.running.lose(&why);
-                None
-            }
-        }
+        way_back.next(look).await
     }
 }
 
