@@ -4,16 +4,13 @@
 //! work the same whoever carries their wishes out. What a daemon turns out not to do, because it
 //! stops at this very moment or declines, is done here instead.
 
+mod canceller;
 #[cfg(unix)]
 mod way_back;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use node::{
-    discovery::Mechanism,
-    link::Pace,
-    run::{CancelError as HereError, StdinSender},
-};
+use node::{discovery::Mechanism, link::Pace, run::StdinSender};
 use proto::{
     capability::Capabilities,
     frame::Hello,
@@ -22,8 +19,12 @@ use proto::{
 };
 use tokio::sync::{OnceCell, watch};
 
+pub use self::canceller::{CancelError, Canceller};
 #[cfg(unix)]
-use self::way_back::{Look, Step, WayBack};
+use self::{
+    canceller::ByEither,
+    way_back::{Look, Step, WayBack},
+};
 #[cfg(unix)]
 use crate::daemon::client::{self, AskError, Client};
 use crate::{
@@ -430,10 +431,14 @@ impl Running {
         match self {
             Self::Here(running) => Canceller::Here(running.canceller()),
             #[cfg(unix)]
-            Self::Daemon(run) => Canceller::Daemon {
+            Self::Daemon(run) => Canceller::Daemon(Box::new(ByEither {
                 there: run.running.canceller(),
-                here: run.canceller.subscribe(),
-            },
+                resumed: run.canceller.subscribe(),
+                here: Arc::clone(&run.here),
+                id: run.running.id(),
+                target: run.running.target().clone(),
+                window: run.wish.window,
+            })),
         }
     }
 }
@@ -457,70 +462,5 @@ impl ByDaemonRun {
             })
         };
         way_back.next(look).await
-    }
-}
-
-/// The means to cancel a run.
-#[derive(Debug, Clone)]
-pub enum Canceller {
-    /// By this process.
-    Here(orchestrator::Canceller),
-    /// By the daemon, or by this process if that one is gone.
-    #[cfg(unix)]
-    Daemon {
-        /// By the daemon.
-        there: client::Canceller,
-        /// By this process, once it goes on with the run.
-        here: watch::Receiver<Option<orchestrator::Canceller>>,
-    },
-}
-
-/// Why a cancellation is not acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelError {
-    /// The agent knows no such run in progress.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// Its word did not come.
-    #[error(transparent)]
-    Unheard(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl From<HereError> for CancelError {
-    fn from(error: HereError) -> Self {
-        match error {
-            HereError::Refused(refusal) => Self::Refused(refusal),
-            HereError::Link(_) | HereError::Violation => Self::Unheard(error.into()),
-        }
-    }
-}
-
-impl Canceller {
-    /// Ends the run and all its processes, and waits for the agent's word that they are gone.
-    ///
-    /// # Errors
-    /// The agent did not say so.
-    pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
-        match self {
-            Self::Here(one) => Ok(one.cancel(grace).await?),
-            #[cfg(unix)]
-            Self::Daemon { there, here } => match there.cancel(grace).await {
-                Ok(ended) => Ok(ended),
-                Err(client::CancelError::Refused(refusal)) => Err(CancelError::Refused(refusal)),
-                Err(error @ client::CancelError::Failed(_)) => {
-                    Err(CancelError::Unheard(error.into()))
-                }
-                // Whoever hears the run sees that the daemon is gone, and goes on here.
-                Err(error @ client::CancelError::Daemon(_)) => {
-                    let mut here = here.clone();
-                    let one = here.wait_for(Option::is_some).await;
-                    let one = one.ok().and_then(|one| one.clone());
-                    match one {
-                        Some(one) => Ok(one.cancel(grace).await?),
-                        None => Err(CancelError::Unheard(error.into())),
-                    }
-                }
-            },
-        }
     }
 }
