@@ -52,8 +52,9 @@ pub struct Orchestrator {
     lan: Lan,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
+    keep: Keep,
     /// Links that a look-up made, each for the next that is asked of its agent. Never locked across
-    /// an await.
+    /// an await. None where links are kept anyway: there they would be held for ever.
     spare: Mutex<BTreeMap<NodeName, Found>>,
 }
 
@@ -127,6 +128,7 @@ impl Orchestrator {
             links: Arc::new(links),
             known: names,
             lan,
+            keep,
             book: Mutex::new(book),
             spare: Mutex::default(),
         })
@@ -251,8 +253,14 @@ impl Orchestrator {
 
     /// Keeps a link for what is asked of its agent next.
     fn put_by(&self, found: Found) {
-        let name = found.link.peer().name.clone();
-        self.spares().insert(name, found);
+        match self.keep {
+            Keep::Nothing => {
+                let name = found.link.peer().name.clone();
+                self.spares().insert(name, found);
+            }
+            // It is, and the limits of that apply to it.
+            Keep::Warm(_) => {}
+        }
     }
 
     fn spares(&self) -> MutexGuard<'_, BTreeMap<NodeName, Found>> {
