@@ -126,18 +126,44 @@ impl Runner {
     /// # Errors
     /// Nothing was started, and why.
     pub async fn start(&self, wish: StartRun) -> Result<Running, RunError> {
+        self.start_unless(std::future::pending(), wish).await
+    }
+
+    /// The same, unless it is `unwanted` before it was asked for.
+    ///
+    /// # Errors
+    /// Nothing was started, and why.
+    pub async fn start_unless(
+        &self,
+        unwanted: impl Future<Output = ()>,
+        wish: StartRun,
+    ) -> Result<Running, RunError> {
+        let mut unwanted = std::pin::pin!(unwanted);
         let told = |told| RunError::Told(Box::new(told));
         // Input that is on its way when a daemon dies could not be told from input that arrived, so
         // what has some goes without it.
         #[cfg(unix)]
         if let (Self::Daemon(daemon), StdinMode::Closed) = (self, &wish.stdin) {
-            match daemon.client.start(wish.clone()).await {
+            let mut taken_back = false;
+            let unwanted = async {
+                unwanted.as_mut().await;
+                taken_back = true;
+            };
+            match daemon.client.start(wish.clone(), unwanted).await {
                 Ok(running) => return Ok(Running::by_daemon(running, daemon, wish)),
                 Err(AskError::Told(why)) => return Err(told(why)),
+                Err(_) if taken_back => return Err(told(not_asked(&wish.target))),
                 Err(error) => instead(&error),
             }
         }
         let here = self.here().await.map_err(told)?;
+        tokio::select! {
+            biased; // nobody is asked for nothing
+            () = unwanted => return Err(told(not_asked(&wish.target))),
+            linked = here.link_to(&wish.target, wish.window) => {
+                linked.map_err(|error| RunError::Unreachable(Box::new(error)))?;
+            }
+        }
         let running = here.start(wish).await?;
         Ok(Running::Here(Box::new(running)))
     }
@@ -238,6 +264,15 @@ impl Runner {
             #[cfg(unix)]
             Self::Daemon(daemon) => daemon.here.made.get(),
         }
+    }
+}
+
+fn not_asked(target: &NodeName) -> Told {
+    Told {
+        text: format!("{target}: interrupted before it was asked for anything"),
+        next: None,
+        code: crate::exit::code::INTERRUPTED,
+        unreachable: false,
     }
 }
 

@@ -6,7 +6,7 @@
 //! own account of it.
 //!
 //! **Invariant:** each target of a plan has exactly one [`End`], whatever happens; and a target that
-//! ended as [`End::Skipped`] was never asked for anything. Guarded by `schedule`'s tests and the
+//! ended as [`End::Skipped`] has started nothing. Guarded by `schedule`'s tests and the
 //! scenarios of `fleet`.
 
 mod input;

@@ -12,7 +12,7 @@ use proto::{
 };
 use tokio::sync::watch;
 
-use super::{End, Event, Shared, What, input::Feed};
+use super::{End, Event, Shared, Skip, What, input::Feed};
 use crate::{
     orchestrator::RunError,
     output::{
@@ -47,6 +47,7 @@ impl Job {
     pub(super) async fn run(mut self) {
         let end = match self.start().await {
             Ok(running) => self.hear(running).await,
+            Err(_) if *self.cancel.borrow() => End::Skipped(Skip::Interrupted),
             Err(error) => not_started(&error),
         };
         self.over();
@@ -67,10 +68,12 @@ impl Job {
     async fn start(&self) -> Result<Running, RunError> {
         let mut wish = self.shared.wish.clone();
         wish.target = self.target.clone();
-        match self.shared.runner.start(wish.clone()).await {
+        let runner = &self.shared.runner;
+        let unwanted = || async { asked_to_end(&mut self.cancel.clone()).await };
+        match runner.start_unless(unwanted(), wish.clone()).await {
             Err(error) if may_be_looked_up_again(&error) && !*self.cancel.borrow() => {
                 tracing::debug!(target = %self.target, %error, "looked up once more");
-                self.shared.runner.start(wish).await
+                runner.start_unless(unwanted(), wish).await
             }
             first => first,
         }
