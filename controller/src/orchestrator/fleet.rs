@@ -97,6 +97,8 @@ pub enum End {
         ended: Option<Ended>,
         /// What broke the run, if something did.
         broken: Option<String>,
+        /// Bytes of output that were no longer kept when they were asked for.
+        left_out: u64,
     },
     /// Nothing was started, for a reason on this side or on the way.
     NotStarted {
@@ -307,6 +309,7 @@ impl Fleet {
                 outcome,
                 ended: None,
                 broken: Some("this program failed".into()),
+                left_out: 0,
             });
             self.own.push_back(Event { target, what });
         }

@@ -23,6 +23,9 @@ use crate::{
     runner::{CancelError, Canceller, Running},
 };
 
+/// News of one target that wait to be told, before no more is heard: a peer can make any number.
+const NEWS: usize = 16;
+
 /// What a target's task works with.
 pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
@@ -85,6 +88,7 @@ impl Job {
             running,
             backlog: Backlog::new(Bounds::MANY),
             news: VecDeque::new(),
+            gap: 0,
             over: false,
             away: false,
             pace: Pace::Full,
@@ -104,6 +108,7 @@ impl Job {
             outcome: running.outcome().cloned().unwrap_or(not_known()),
             ended: running.ended().cloned(),
             broken: running.broken().map(chain),
+            left_out: running.left_out(),
         }
     }
 
@@ -166,6 +171,8 @@ struct Hearing {
     backlog: Backlog,
     /// What is to be told before the output that waits.
     news: VecDeque<What>,
+    /// Bytes that are no longer kept there, and of which nobody was told yet.
+    gap: u64,
     over: bool,
     /// Whether the link was said to be lost.
     away: bool,
@@ -178,18 +185,23 @@ impl Hearing {
     }
 
     fn has_news(&self) -> bool {
-        !(self.news.is_empty() && self.backlog.is_empty())
+        !(self.news.is_empty() && self.gap == 0 && self.backlog.is_empty())
     }
 
-    const fn takes_more(&self) -> bool {
-        !self.over && self.backlog.takes_more()
+    fn takes_more(&self) -> bool {
+        !self.over && self.news.len() < NEWS && self.backlog.takes_more()
     }
 
     fn news(&mut self) -> Option<What> {
         let output = |(stream, bytes)| What::Output(stream, bytes);
-        self.news
-            .pop_front()
-            .or_else(|| self.backlog.pop().map(output))
+        let news = self.news.pop_front().or_else(|| self.missing());
+        news.or_else(|| self.backlog.pop().map(output))
+    }
+
+    /// Tells of all that is missing at once.
+    fn missing(&mut self) -> Option<What> {
+        let gap = std::mem::take(&mut self.gap);
+        (gap > 0).then(|| What::Note(format!("{gap} bytes of its output are no longer kept")))
     }
 
     fn take(&mut self, progress: Option<Progress>) {
@@ -213,10 +225,7 @@ impl Hearing {
         if std::mem::take(&mut self.away) {
             self.news.push_back(What::Note("the link is back".into()));
         }
-        if left_out > 0 {
-            let note = format!("{left_out} bytes of its output are no longer kept");
-            self.news.push_back(What::Note(note));
-        }
+        self.gap = self.gap.saturating_add(left_out);
     }
 
     /// Takes the answer to a cancellation, and tells whether the run is surely over.
