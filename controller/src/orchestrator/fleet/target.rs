@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::{End, Event, Shared, Skip, What, input::Feed};
 use crate::{
+    maybe::maybe,
     orchestrator::RunError,
     output::{
         Stream,
@@ -130,13 +131,13 @@ impl Job {
                     cancelled = true;
                     cancelling.set(Some(canceller.cancel(grace)));
                 }
-                acknowledged = ready(cancelling.as_mut()) => {
+                acknowledged = maybe(cancelling.as_mut()) => {
                     cancelling.set(None);
                     if hearing.acknowledged(acknowledged) {
                         self.over();
                     }
                 }
-                given = ready(feeding.as_mut()) => {
+                given = maybe(feeding.as_mut()) => {
                     feeding.set(None);
                     if let (Err(why), false) = (given, cancelled || hearing.over) {
                         // What it has read so far must not count as the whole.
@@ -298,13 +299,5 @@ async fn give(mut to: StdinSender, mut feed: Feed) -> Result<(), String> {
 async fn asked_to_end(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|asked| *asked).await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Waits for something, if there is something to wait for.
-async fn ready<F: Future>(waited: std::pin::Pin<&mut Option<F>>) -> F::Output {
-    match waited.as_pin_mut() {
-        Some(waited) => waited.await,
-        None => std::future::pending().await,
     }
 }
