@@ -84,3 +84,47 @@ fn ctrl_c_waits_for_no_target_that_is_still_looked_for() {
         while silent.recv(&mut [0; 2048]).is_ok() {}
     }
 }
+
+#[test]
+fn one_look_up_that_fails_does_not_end_a_run_whose_daemon_died() {
+    let lab = Lab::loopback();
+    let proxy = Proxy::start(lab.address_of(0), 1);
+    let knowing = |words: &[&str]| lab.controller_knowing([(TARGET, proxy.address())], words);
+    let mut daemon = Daemon::by(knowing(&["serve"]));
+    let go = lab.mesh().folder().join("go");
+    let text = format!(
+        "echo ready; while [ ! -e '{}' ]; do sleep 0.02; done; echo done; exit 3",
+        go.display()
+    );
+    let mut words = script(&text).to_vec();
+    words.splice(3..3, ["--connect-timeout", "1s"]);
+    let client = Process::start(knowing(&words));
+    let _ = client.wait_for_line("ready", PATIENCE);
+
+    proxy.cut();
+    daemon.process.kill();
+    let _ = client.wait_for_line("looking for the way back", PATIENCE);
+    proxy.mend();
+    fs_err::write(&go, b"").unwrap();
+
+    let went_on = client.wait_exit(PATIENCE).expect_code(3);
+    assert_eq!(went_on.stdout_text(), "ready\ndone\n");
+}
+
+#[test]
+fn a_run_that_died_with_its_daemon_s_link_is_told_lost_where_nobody_answers() {
+    let lab = Lab::loopback();
+    let proxy = Proxy::start(lab.address_of(0), 1);
+    let knowing = |words: &[&str]| lab.controller_knowing([(TARGET, proxy.address())], words);
+    let mut daemon = Daemon::by(knowing(&["serve"]));
+    let mut words = script("echo ready; sleep 1000").to_vec();
+    words.splice(3..3, ["--tether", "--connect-timeout", "1s"]);
+    let client = Process::start(knowing(&words));
+    let _ = client.wait_for_line("ready", PATIENCE);
+
+    proxy.cut();
+    daemon.process.kill();
+
+    let lost = client.wait_exit(PATIENCE).expect_code(255);
+    assert_says(&lost, &["not reachable"]);
+}
