@@ -24,6 +24,9 @@ const MAX_LEN: u64 = 4 << 20;
 /// Of a command, this many characters are kept: enough to know it again.
 const MAX_COMMAND: usize = 1000;
 
+/// So many digits of an id name a run at least: of fewer, a slip of the hand would.
+const MIN_BEGINNING: usize = 4;
+
 /// The note of all runs.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -92,6 +95,12 @@ pub enum FindRunError {
         /// What is wrong with it.
         #[source]
         source: ParseRunIdError,
+    },
+    /// It is too little of one.
+    #[error("\"{text}\" is too little of a run id: write {MIN_BEGINNING} digits of it at least")]
+    TooShort {
+        /// The text, escaped.
+        text: String,
     },
     /// No run begins like this.
     #[error("no run of this controller begins with {text}")]
@@ -194,6 +203,9 @@ impl History {
     pub fn find(&self, text: &str) -> Result<Entry, FindRunError> {
         let shown = proto::text::escaped(text);
         let text = text.replace('-', "").to_ascii_lowercase();
+        if text.bytes().all(|byte| byte.is_ascii_hexdigit()) && text.len() < MIN_BEGINNING {
+            return Err(FindRunError::TooShort { text: shown });
+        }
         let matching = |entry: &Entry| entry.run.to_string().starts_with(&text);
         let mut found: Vec<Entry> = self.all()?.into_iter().filter(matching).collect();
         match (found.len(), found.pop()) {
@@ -240,11 +252,23 @@ impl History {
         }
         let mut file = options.open(&self.path)?;
         if file.seek(SeekFrom::End(0))? > MAX_LEN {
-            // Whoever has it open goes on writing to the older one.
-            fs_err::rename(&self.path, self.older())?;
+            self.put_aside(&options)?;
             file = options.open(&self.path)?;
         }
         Ok(file)
+    }
+
+    /// Puts the file aside, unless somebody else has just done that.
+    fn put_aside(&self, options: &OpenOptions) -> io::Result<()> {
+        // Another file than the one that is moved, so that everybody waits for the same lock.
+        let gate = options.open(self.path.with_extension("lock"))?;
+        gate.file().lock()?;
+        // One that is not there was moved just now.
+        if fs_err::metadata(&self.path).is_ok_and(|is| is.len() > MAX_LEN) {
+            // Whoever has it open goes on writing to the older one.
+            fs_err::rename(&self.path, self.older())?;
+        }
+        Ok(())
     }
 
     fn older(&self) -> PathBuf {
@@ -315,7 +339,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn is_beginning(text: &str) -> bool {
-    !text.is_empty() && text.len() < 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() < 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -353,14 +377,54 @@ mod tests {
         assert_eq!(entry.targets[&name("a")], None);
         assert_eq!(entry.targets[&name("b")], Some(end()));
         assert!(matches!(
-            history.find("1"),
-            Err(FindRunError::Ambiguous { count: 2, .. })
-        ));
-        assert!(matches!(
-            history.find("2"),
+            history.find("2222"),
             Err(FindRunError::Unknown { .. })
         ));
         assert!(matches!(history.find("x"), Err(FindRunError::NoId { .. })));
+    }
+
+    #[test]
+    fn a_beginning_names_a_run_if_it_is_long_enough_and_only_one_has_it() {
+        let home = tempfile::tempdir().unwrap();
+        let history = History::of(home.path());
+        let mut other = [0x11; 16];
+        other[15] = 0x12;
+        for run in [id(0x11), RunId::from_bytes(other)] {
+            history.asked(run, "true", vec![name("a")], 5).unwrap();
+        }
+
+        assert!(matches!(
+            history.find("1111"),
+            Err(FindRunError::Ambiguous { count: 2, .. })
+        ));
+        for short in ["", "-", "1", "11-1", "111"] {
+            let found = history.find(short);
+            assert!(
+                matches!(found, Err(FindRunError::TooShort { .. })),
+                "{short}"
+            );
+        }
+    }
+
+    #[test]
+    fn writers_that_find_a_long_note_at_once_lose_none_of_it() {
+        let home = tempfile::tempdir().unwrap();
+        let history = History::of(home.path());
+        history.asked(id(1), "true", vec![name("a")], 1).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&history.path).unwrap();
+        file.write_all(&vec![b'\n'; MAX_LEN as usize]).unwrap();
+
+        std::thread::scope(|scope| {
+            for writer in 2..10 {
+                let history = &history;
+                scope.spawn(move || {
+                    let targets = vec![name("a")];
+                    history.asked(id(writer), "true", targets, 2).unwrap();
+                });
+            }
+        });
+
+        assert_eq!(history.all().unwrap().len(), 9);
     }
 
     #[test]

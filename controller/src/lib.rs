@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod exit;
 pub mod history;
 pub mod home;
+mod maybe;
 pub mod orchestrator;
 pub mod output;
 pub mod runner;

@@ -52,8 +52,9 @@ pub struct Orchestrator {
     lan: Lan,
     /// Never locked across an await.
     book: Mutex<AddressBook>,
+    keep: Keep,
     /// Links that a look-up made, each for the next that is asked of its agent. Never locked across
-    /// an await.
+    /// an await. Where links are kept anyway, only for a moment: they would be held for ever.
     spare: Mutex<BTreeMap<NodeName, Found>>,
 }
 
@@ -127,6 +128,7 @@ impl Orchestrator {
             links: Arc::new(links),
             known: names,
             lan,
+            keep,
             book: Mutex::new(book),
             spare: Mutex::default(),
         })
@@ -212,6 +214,19 @@ impl Orchestrator {
         self.links.to(name, window).await
     }
 
+    /// Makes a link to the agent called `name`, for what is asked of it next.
+    ///
+    /// # Errors
+    /// Nobody proved to be it within `window`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the look-up.
+    pub async fn link_to(&self, name: &NodeName, window: Duration) -> Result<(), Unreachable> {
+        let found = self.linked(name, window).await?;
+        self.set_aside(found);
+        Ok(())
+    }
+
     /// Asks one agent what its host is and has.
     ///
     /// # Errors
@@ -251,6 +266,14 @@ impl Orchestrator {
 
     /// Keeps a link for what is asked of its agent next.
     fn put_by(&self, found: Found) {
+        match self.keep {
+            Keep::Nothing => self.set_aside(found),
+            // It is, and the limits of that apply to it.
+            Keep::Warm(_) => {}
+        }
+    }
+
+    fn set_aside(&self, found: Found) {
         let name = found.link.peer().name.clone();
         self.spares().insert(name, found);
     }

@@ -4,13 +4,13 @@
 //! work the same whoever carries their wishes out. What a daemon turns out not to do, because it
 //! stops at this very moment or declines, is done here instead.
 
+mod canceller;
+#[cfg(unix)]
+mod way_back;
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use node::{
-    discovery::Mechanism,
-    link::Pace,
-    run::{CancelError as HereError, StdinSender},
-};
+use node::{discovery::Mechanism, link::Pace, run::StdinSender};
 use proto::{
     capability::Capabilities,
     frame::Hello,
@@ -19,6 +19,12 @@ use proto::{
 };
 use tokio::sync::{OnceCell, watch};
 
+pub use self::canceller::{CancelError, Canceller};
+#[cfg(unix)]
+use self::{
+    canceller::ByEither,
+    way_back::{Look, Step, WayBack},
+};
 #[cfg(unix)]
 use crate::daemon::client::{self, AskError, Client};
 use crate::{
@@ -120,18 +126,44 @@ impl Runner {
     /// # Errors
     /// Nothing was started, and why.
     pub async fn start(&self, wish: StartRun) -> Result<Running, RunError> {
+        self.start_unless(std::future::pending(), wish).await
+    }
+
+    /// The same, unless it is `unwanted` before it was asked for.
+    ///
+    /// # Errors
+    /// Nothing was started, and why.
+    pub async fn start_unless(
+        &self,
+        unwanted: impl Future<Output = ()>,
+        wish: StartRun,
+    ) -> Result<Running, RunError> {
+        let mut unwanted = std::pin::pin!(unwanted);
         let told = |told| RunError::Told(Box::new(told));
         // Input that is on its way when a daemon dies could not be told from input that arrived, so
         // what has some goes without it.
         #[cfg(unix)]
         if let (Self::Daemon(daemon), StdinMode::Closed) = (self, &wish.stdin) {
-            match daemon.client.start(wish.clone()).await {
+            let mut taken_back = false;
+            let unwanted = async {
+                unwanted.as_mut().await;
+                taken_back = true;
+            };
+            match daemon.client.start(wish.clone(), unwanted).await {
                 Ok(running) => return Ok(Running::by_daemon(running, daemon, wish)),
                 Err(AskError::Told(why)) => return Err(told(why)),
+                Err(_) if taken_back => return Err(told(not_asked(&wish.target))),
                 Err(error) => instead(&error),
             }
         }
         let here = self.here().await.map_err(told)?;
+        tokio::select! {
+            biased; // nobody is asked for nothing
+            () = unwanted => return Err(told(not_asked(&wish.target))),
+            linked = here.link_to(&wish.target, wish.window) => {
+                linked.map_err(|error| RunError::Unreachable(Box::new(error)))?;
+            }
+        }
         let running = here.start(wish).await?;
         Ok(Running::Here(Box::new(running)))
     }
@@ -235,6 +267,15 @@ impl Runner {
     }
 }
 
+fn not_asked(target: &NodeName) -> Told {
+    Told {
+        text: format!("{target}: interrupted before it was asked for anything"),
+        next: None,
+        code: crate::exit::code::INTERRUPTED,
+        unreachable: false,
+    }
+}
+
 #[cfg(unix)]
 fn instead(error: &AskError) {
     tracing::info!(why = %chain(error), "the daemon does not do it, so this process does");
@@ -285,7 +326,9 @@ pub enum Running {
 pub struct ByDaemonRun {
     running: Box<client::Running>,
     here: Arc<Here>,
-    wish: Box<StartRun>,
+    wish: Arc<StartRun>,
+    /// How the run is looked for without the daemon.
+    way_back: Option<WayBack<orchestrator::Running>>,
     /// Tells those who cancel of the run in this process.
     canceller: watch::Sender<Option<orchestrator::Canceller>>,
 }
@@ -296,7 +339,8 @@ impl Running {
         Self::Daemon(ByDaemonRun {
             running: Box::new(running),
             here: Arc::clone(&daemon.here),
-            wish: Box::new(wish),
+            wish: Arc::new(wish),
+            way_back: None,
             canceller: watch::Sender::new(None),
         })
     }
@@ -343,13 +387,19 @@ impl Running {
             match self {
                 Self::Here(running) => return running.next().await,
                 #[cfg(unix)]
-                Self::Daemon(run) if run.running.is_gone() => {
-                    let resumed = run.resume_here().await;
-                    match resumed {
-                        Some(running) => *self = Self::Here(Box::new(running)),
-                        None => return Some(Progress::Over),
+                Self::Daemon(run) if run.running.outcome().is_some() => return None,
+                #[cfg(unix)]
+                Self::Daemon(run) if run.running.is_gone() => match run.look_here().await {
+                    Step::Found(running) => {
+                        run.canceller.send_replace(Some(running.canceller()));
+                        *self = Self::Here(Box::new(running));
                     }
-                }
+                    Step::StillAway => return Some(Progress::Away),
+                    Step::Lost(why) => {
+                        run.running.lose(&why);
+                        return Some(Progress::Over);
+                    }
+                },
                 #[cfg(unix)]
                 Self::Daemon(run) => match run.running.next().await {
                     None if run.running.is_gone() => {}
@@ -416,100 +466,36 @@ impl Running {
         match self {
             Self::Here(running) => Canceller::Here(running.canceller()),
             #[cfg(unix)]
-            Self::Daemon(run) => Canceller::Daemon {
+            Self::Daemon(run) => Canceller::Daemon(Box::new(ByEither {
                 there: run.running.canceller(),
-                here: run.canceller.subscribe(),
-            },
+                resumed: run.canceller.subscribe(),
+                here: Arc::clone(&run.here),
+                id: run.running.id(),
+                target: run.running.target().clone(),
+                window: run.wish.window,
+            })),
         }
     }
 }
 
 #[cfg(unix)]
 impl ByDaemonRun {
-    /// Goes on with the run in this process. `None` if that cannot be: then the run is lost to it.
-    async fn resume_here(&mut self) -> Option<orchestrator::Running> {
+    /// Looks for the run, to go on with it in this process.
+    async fn look_here(&mut self) -> Step<orchestrator::Running> {
+        let on_link_loss = self.wish.on_link_loss;
+        let way_back = self
+            .way_back
+            .get_or_insert_with(|| WayBack::new(on_link_loss));
         let (known, left_out) = (self.running.known(), self.running.left_out());
-        let resumed = match self.here.get().await {
-            Ok(here) => here
-                .resume(&self.wish, known, left_out)
-                .await
-                .map_err(|error| chain(&error)),
-            Err(told) => Err(told.text),
+        let (here, wish) = (&self.here, &self.wish);
+        let look = || -> Look<orchestrator::Running> {
+            let (here, wish) = (Arc::clone(here), Arc::clone(wish));
+            Box::pin(async move {
+                let here = here.get().await.map_err(|told| told.text)?;
+                let resumed = here.resume(&wish, known, left_out).await;
+                resumed.map_err(|error| chain(&error))
+            })
         };
-        match resumed {
-            Ok(running) => {
-                self.canceller.send_replace(Some(running.canceller()));
-                Some(running)
-            }
-            Err(why) => {
-                self.running.lose(&why);
-                None
-            }
-        }
-    }
-}
-
-/// The means to cancel a run.
-#[derive(Debug, Clone)]
-pub enum Canceller {
-    /// By this process.
-    Here(orchestrator::Canceller),
-    /// By the daemon, or by this process if that one is gone.
-    #[cfg(unix)]
-    Daemon {
-        /// By the daemon.
-        there: client::Canceller,
-        /// By this process, once it goes on with the run.
-        here: watch::Receiver<Option<orchestrator::Canceller>>,
-    },
-}
-
-/// Why a cancellation is not acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelError {
-    /// The agent knows no such run in progress.
-    #[error("{0}")]
-    Refused(Refusal),
-    /// Its word did not come.
-    #[error(transparent)]
-    Unheard(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl From<HereError> for CancelError {
-    fn from(error: HereError) -> Self {
-        match error {
-            HereError::Refused(refusal) => Self::Refused(refusal),
-            HereError::Link(_) | HereError::Violation => Self::Unheard(error.into()),
-        }
-    }
-}
-
-impl Canceller {
-    /// Ends the run and all its processes, and waits for the agent's word that they are gone.
-    ///
-    /// # Errors
-    /// The agent did not say so.
-    pub async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
-        match self {
-            Self::Here(one) => Ok(one.cancel(grace).await?),
-            #[cfg(unix)]
-            Self::Daemon { there, here } => match there.cancel(grace).await {
-                Ok(ended) => Ok(ended),
-                Err(client::CancelError::Refused(refusal)) => Err(CancelError::Refused(refusal)),
-                Err(error @ client::CancelError::Failed(_)) => {
-                    Err(CancelError::Unheard(error.into()))
-                }
-                // Whoever hears the run sees that the daemon is gone, and goes on here.
-                Err(error @ client::CancelError::Daemon(_)) => {
-                    let mut here = here.clone();
-                    let one = here.wait_for(Option::is_some).await;
-                    let one = one.ok().and_then(|one| one.clone());
-                    match one {
-                        Some(one) => Ok(one.cancel(grace).await?),
-                        None => Err(CancelError::Unheard(error.into())),
-                    }
-                }
-            },
-        }
+        way_back.next(look).await
     }
 }

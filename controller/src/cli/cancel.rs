@@ -31,8 +31,8 @@ use crate::{
 Example:
   controller cancel 3f2a
 
-Exit codes: 0 nothing of it is left, 1 some of its processes could not be ended, 255 an agent was not
-reached or does not know.")]
+Exit codes: 0 nothing of it is left, 1 some of its processes live on, 255 an agent was not reached
+or does not know.")]
 pub(super) struct CancelArgs {
     #[command(flatten)]
     which: Which,
@@ -81,22 +81,16 @@ async fn end(global: &Global, args: &CancelArgs, meant: Meant) -> anyhow::Result
 
 fn tell(target: &NodeName, ended: Result<Ended, EndRunError>) -> u8 {
     let (text, code) = match ended {
-        Ok(Ended {
-            tree: Tree::Unconfirmed { pids },
+        Ok(ended) => of_ended(&ended),
+        Err(EndRunError::Cancel {
+            source: CancelError::Refused(Refusal::GivenUp),
             ..
         }) => (
-            format!("NOT confirmed: processes {pids:?} could not be ended"),
-            code::FAILURE,
+            "it is not on record there, and now never will be accepted".into(),
+            code::OK,
         ),
-        Ok(ended) => match ended.result.outcome() {
-            Some(outcome) => (report::ended(&outcome), code::OK),
-            None => (
-                "it ended there when its caller or its agent was gone".into(),
-                code::OK,
-            ),
-        },
         Err(EndRunError::Cancel {
-            source: CancelError::Refused(Refusal::GivenUp | Refusal::NotStartedEarlier(_)),
+            source: CancelError::Refused(Refusal::NotStartedEarlier(_)),
             ..
         }) => (
             "it was never started there, and never will be".into(),
@@ -112,4 +106,52 @@ fn tell(target: &NodeName, ended: Result<Ended, EndRunError>) -> u8 {
     };
     output::say(&format!("{target}: {text}"));
     code
+}
+
+/// Says how a run ended, and what of it did not.
+fn of_ended(ended: &Ended) -> (String, u8) {
+    let how = match ended.result.outcome() {
+        Some(outcome) => report::ended(&outcome),
+        None => "it ended there when its caller or its agent was gone".into(),
+    };
+    match &ended.tree {
+        Tree::Gone => (how, code::OK),
+        Tree::Left { pids } => (
+            format!("{how}; it left processes {pids:?} behind, which live on"),
+            code::FAILURE,
+        ),
+        Tree::Unconfirmed { pids } => (
+            format!("NOT confirmed: processes {pids:?} could not be ended"),
+            code::FAILURE,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::run::{Exit, Outcome, Wire};
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_left_processes_behind_is_not_gone() {
+        let ended = |tree| Ended {
+            result: Wire::Finished(Exit::Code(0)),
+            tree,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            duration_ms: 5,
+        };
+
+        let (text, code) = of_ended(&ended(Tree::Left { pids: vec![7, 8] }));
+
+        assert_eq!(code, code::FAILURE);
+        assert_eq!(
+            text,
+            "it ended with exit code 0; it left processes [7, 8] behind, which live on"
+        );
+        let gone = of_ended(&ended(Tree::Gone));
+        let how = report::ended(&Outcome::Finished(Exit::Code(0)));
+        assert_eq!(gone, (how, code::OK));
+    }
 }

@@ -24,7 +24,7 @@ Example:
 
 An agent keeps the output of a run for a day: all of it up to 64 MiB, of more the end.
 
-Exit codes: 0 shown, 255 the agent was not reached or knows no such run.")]
+Exit codes: 0 shown, 255 the agent was not reached, knows no such run, or was lost before all was shown.")]
 pub(super) struct LogsArgs {
     #[command(flatten)]
     which: Which,
@@ -71,7 +71,9 @@ async fn show(global: &Global, args: &LogsArgs, id: RunId, target: NodeName) -> 
     sink.finish().await?;
     here.remember_target(&running);
     here.shutdown().await;
-    Ok(conclude(&running, &target, is_whole))
+    let (text, code) = conclude(running.outcome(), is_whole);
+    output::say(&format!("{target}: {text}"));
+    Ok(code)
 }
 
 /// Prints what there is, and with `follow` what comes; tells whether the agent answered.
@@ -110,23 +112,43 @@ const fn has(known: KnownOfLost, goal: Attached) -> bool {
     known.stdout_bytes >= goal.stdout_to && known.stderr_bytes >= goal.stderr_to
 }
 
-fn conclude(running: &Running, target: &NodeName, answered: bool) -> u8 {
-    match running.outcome() {
-        Some(Outcome::Refused(refusal)) => {
-            output::say(&format!("{target}: {refusal}"));
-            code::UNREACHABLE
+/// Says how it is with the run, and returns the exit code: what is missing is no success.
+fn conclude(outcome: Option<&Outcome>, answered: bool) -> (String, u8) {
+    match outcome {
+        Some(Outcome::Refused(refusal)) => (refusal.to_string(), code::UNREACHABLE),
+        Some(lost @ Outcome::Lost(KnownOfLost { ended: None, .. })) => {
+            let why = report::ended(lost);
+            let text = format!("{why}; there may be more output than is shown");
+            (text, code::UNREACHABLE)
         }
-        Some(outcome) => {
-            output::say(&format!("{target}: {}", report::ended(outcome)));
-            if answered {
-                code::OK
-            } else {
-                code::UNREACHABLE
-            }
-        }
-        None => {
-            output::say(&format!("{target}: it still goes on"));
-            code::OK
-        }
+        Some(outcome) if answered => (report::ended(outcome), code::OK),
+        Some(outcome) => (report::ended(outcome), code::UNREACHABLE),
+        None => ("it still goes on".into(), code::OK),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::run::Exit;
+
+    use super::*;
+
+    #[test]
+    fn output_that_was_lost_on_the_way_is_no_success() {
+        let lost = Outcome::Lost(KnownOfLost {
+            sent: true,
+            started: true,
+            ended: None,
+            stdout_bytes: 5,
+            stderr_bytes: 0,
+        });
+
+        let (text, code) = conclude(Some(&lost), true);
+
+        assert_eq!(code, code::UNREACHABLE);
+        assert!(text.ends_with("more output than is shown"), "{text}");
+        let ended = Outcome::Finished(Exit::Code(3));
+        assert_eq!(conclude(Some(&ended), true).1, code::OK);
+        assert_eq!(conclude(None, true).1, code::OK);
     }
 }

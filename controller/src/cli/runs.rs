@@ -74,7 +74,10 @@ pub(super) fn runs(global: &Global, args: &RunsArgs) -> ExitCode {
 }
 
 fn list(global: &Global, args: &RunsArgs) -> anyhow::Result<()> {
-    let oldest = args.since.map(|since| SystemTime::now() - since);
+    // Longer ago than the clock can say is since ever.
+    let oldest = args
+        .since
+        .and_then(|since| SystemTime::now().checked_sub(since));
     let all = Home::find(global.home.clone())?.history().all()?;
     let wanted = all.into_iter().filter(|entry| {
         let is_young = oldest.is_none_or(|oldest| asked_at(entry) >= oldest);

@@ -28,8 +28,9 @@ const STOP_LOOK: Duration = Duration::from_millis(10);
 
 /// Serve this user's commands: links to agents stay up, so that a command takes no time but its own.
 ///
-/// Every verb uses the daemon where one runs, and works the same without it; `--no-daemon` goes
-/// around it. SIGHUP reads the configuration, the identity and the revocation list again, SIGTERM
+/// `run`, `agents` and `capabilities` use the daemon where one runs, and work the same without it;
+/// `--no-daemon` goes around it. `run --stdin`, `shell`, `cp`, `attach`, `logs` and `cancel` make
+/// links of their own. SIGHUP reads the configuration, the identity and the revocation list again, SIGTERM
 /// and Ctrl-C stop it; runs go on at their agents then.
 #[derive(Debug, Args)]
 #[command(

@@ -3,7 +3,8 @@
 mod running;
 
 use std::{
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -106,18 +107,22 @@ impl Client {
         })
     }
 
-    /// Asks for a run.
+    /// Asks for a run, and takes that back if `unwanted` resolves before it is on its way.
     ///
     /// # Errors
     /// The daemon was not asked, or says why nothing was started.
-    pub async fn start(&self, start: StartRun) -> Result<Running, AskError> {
+    pub async fn start(
+        &self,
+        start: StartRun,
+        unwanted: impl Future<Output = ()>,
+    ) -> Result<Running, AskError> {
         let (id, target) = (start.id, start.target.clone());
         let wish = Wish {
             start,
             addresses: self.addresses.clone(),
         };
         let connection = self.ask(&Request::Run(Box::new(wish))).await?;
-        Running::begin(id, target, connection, Arc::clone(&self.shared)).await
+        Running::begin(id, target, connection, Arc::clone(&self.shared), unwanted).await
     }
 
     /// Asks who answers within `window`.
@@ -236,7 +241,20 @@ impl Connection {
         Ok(())
     }
 
+    /// Tells the daemon that nothing more is wanted of it, and leaves it a word.
+    fn close(&self) {
+        let closed = self.stream.as_fd().try_clone_to_owned().and_then(|stream| {
+            std::os::unix::net::UnixStream::from(stream).shutdown(Shutdown::Write)
+        });
+        if let Err(error) = closed {
+            tracing::debug!(%error, "the daemon is gone, or was told already");
+        }
+    }
+
     /// Returns what the daemon answers to the request.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when this is dropped.
     async fn answer(&mut self) -> Result<Reply, AskError> {
         loop {
             match self.reader.next().await.map_err(AskError::Read)? {

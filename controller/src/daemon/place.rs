@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fs_err as fs;
+use fs_err::{self as fs, os::unix::fs::OpenOptionsExt as _};
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
@@ -22,6 +22,13 @@ use tokio::net::{UnixListener, UnixStream};
 
 /// The longest path of a socket, in bytes: the shortest of all systems (macOS; `unix(4)`) less the NUL.
 const MAX_PATH: usize = 103;
+
+/// The mode of what is for its owner alone.
+const OWNER_ONLY: u32 = 0o600;
+
+/// How often the lock is tried while others look at it, and the pause: looking takes no time.
+const TRIES: u32 = 1000;
+const LOOK: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The variable that names a folder of this user's session, for want of a short enough home.
 const RUNTIME_FOLDER: &str = "XDG_RUNTIME_DIR";
@@ -161,7 +168,7 @@ impl Place {
         }
         let bind = || {
             let listener = UnixListener::bind(&self.socket)?;
-            let owner_only = std::fs::Permissions::from_mode(0o600);
+            let owner_only = std::fs::Permissions::from_mode(OWNER_ONLY);
             fs::set_permissions(&self.socket, owner_only)?;
             Ok(listener)
         };
@@ -209,10 +216,11 @@ impl Place {
         Ok(Some(stream))
     }
 
-    /// Tells whether a daemon lives there.
+    /// Tells whether a daemon lives there. Keeps none from beginning.
     #[must_use]
     pub fn is_occupied(&self) -> bool {
-        matches!(self.lock(), Err(OccupyError::Served { .. }))
+        let held = |file: fs::File| is_held(&file).unwrap_or(false);
+        fs::File::open(self.lock_path()).is_ok_and(held)
     }
 
     fn make_folder(&self) -> Result<(), OccupyError> {
@@ -238,29 +246,50 @@ impl Place {
     }
 
     fn lock(&self) -> Result<fs::File, OccupyError> {
-        let path = self.socket.with_extension("lock");
+        // Whoever can open it can hold it, and keep us out.
         let mut file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)
+            .mode(OWNER_ONLY)
+            .open(self.lock_path())
             .map_err(OccupyError::System)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                let read = io::Read::by_ref(&mut file)
-                    .take(32)
-                    .read_to_string(&mut pid);
-                return Err(OccupyError::Served {
-                    socket: self.socket.clone(),
-                    pid: read.ok().and_then(|_| pid.trim().parse().ok()),
-                });
+        let owner_only = std::fs::Permissions::from_mode(OWNER_ONLY);
+        file.set_permissions(owner_only)
+            .map_err(OccupyError::System)?;
+        for _ in 0..TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::WOULDBLOCK) if is_held(&file).map_err(OccupyError::System)? => break,
+                // Somebody only looks, and is done in a moment.
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(LOOK),
+                Err(errno) => return Err(OccupyError::System(errno.into())),
             }
-            Err(errno) => return Err(OccupyError::System(errno.into())),
         }
-        Ok(file)
+        let mut pid = String::new();
+        let read = io::Read::by_ref(&mut file)
+            .take(32)
+            .read_to_string(&mut pid);
+        Err(OccupyError::Served {
+            socket: self.socket.clone(),
+            pid: read.ok().and_then(|_| pid.trim().parse().ok()),
+        })
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.socket.with_extension("lock")
+    }
+}
+
+/// Tells whether a daemon holds the lock, and not only somebody who looks, as this does.
+fn is_held(file: &fs::File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => flock(file, FlockOperation::Unlock)
+            .map(|()| false)
+            .map_err(io::Error::from),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -365,6 +394,29 @@ mod tests {
         fs::rename(&aside, place.socket()).expect("the first name again");
         assert!(place.connect().await.expect("no daemon").is_none());
         let _again = place.occupy().expect("the dead one's socket is replaced");
+    }
+
+    #[tokio::test]
+    async fn who_looks_keeps_no_daemon_out_and_nobody_else_may_open_the_lock() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = Place::find(None, folder.path()).expect("a short path");
+        assert!(!place.is_occupied());
+        fs::write(place.lock_path(), b"").expect("as an older release left it");
+        let looks = fs::File::open(place.lock_path()).expect("it is there");
+        flock(&looks, FlockOperation::NonBlockingLockShared).expect("nobody is there");
+
+        let late = std::thread::scope(|scope| {
+            let occupied = scope.spawn(|| place.lock());
+            drop(looks);
+            occupied.join().expect("no panic")
+        });
+
+        let lock = late.expect("nobody serves there");
+        assert!(place.is_occupied());
+        let mode = lock.metadata().expect("it is open").mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+        drop(lock);
+        assert!(!place.is_occupied());
     }
 
     #[tokio::test]

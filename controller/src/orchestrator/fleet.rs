@@ -6,7 +6,7 @@
 //! own account of it.
 //!
 //! **Invariant:** each target of a plan has exactly one [`End`], whatever happens; and a target that
-//! ended as [`End::Skipped`] was never asked for anything. Guarded by `schedule`'s tests and the
+//! ended as [`End::Skipped`] has started nothing. Guarded by `schedule`'s tests and the
 //! scenarios of `fleet`.
 
 mod input;
@@ -97,6 +97,8 @@ pub enum End {
         ended: Option<Ended>,
         /// What broke the run, if something did.
         broken: Option<String>,
+        /// Bytes of output that were no longer kept when they were asked for.
+        left_out: u64,
     },
     /// Nothing was started, for a reason on this side or on the way.
     NotStarted {
@@ -307,6 +309,7 @@ impl Fleet {
                 outcome,
                 ended: None,
                 broken: Some("this program failed".into()),
+                left_out: 0,
             });
             self.own.push_back(Event { target, what });
         }

@@ -1,6 +1,7 @@
 //! The daemon: the same results with it and without it, for whom it is, and how it ends.
 #![cfg(target_os = "linux")]
 
+mod leaving;
 mod life;
 mod runs;
 mod trust;

@@ -17,6 +17,7 @@ use super::stdin::{self, Source};
 use crate::{
     cli::interrupt::Interrupts,
     config::DEFAULT_GRACE,
+    maybe::maybe,
     output::{
         self, Characters, Sink, Stream, View, WriteError,
         backlog::{Backlog, Bounds},
@@ -177,7 +178,7 @@ impl Drive<'_> {
                     ));
                     cancelling.set(Some(canceller.cancel(grace)));
                 }
-                acknowledged = acknowledgement(cancelling.as_mut()) => {
+                acknowledged = maybe(cancelling.as_mut()) => {
                     cancelling.set(None);
                     self.acknowledged(acknowledged);
                     if interrupted && backlog.is_long(true) {
@@ -342,12 +343,4 @@ fn line<'a>(event: fn(Content<'a>) -> Event<'a>, bytes: &'a [u8]) -> String {
         return String::new();
     }
     event(Content::of(bytes)).line()
-}
-
-/// Waits for a cancellation's end, if there is one in progress.
-async fn acknowledgement<F: Future>(cancelling: std::pin::Pin<&mut Option<F>>) -> F::Output {
-    match cancelling.as_pin_mut() {
-        Some(cancelling) => cancelling.await,
-        None => std::future::pending().await,
-    }
 }

@@ -20,6 +20,7 @@ use super::{
     signals::{Signals, Told},
 };
 use crate::{
+    maybe::maybe,
     output::{
         Sink, Stream, WriteError,
         backlog::{Backlog, Bounds},
@@ -136,7 +137,7 @@ impl<'a> Session<'a> {
                     Told::Resized => self.resized(),
                     Told::Resumed => self.resumed(),
                 },
-                acknowledged = acknowledgement(cancelling.as_mut()) => {
+                acknowledged = maybe(cancelling.as_mut()) => {
                     cancelling.set(None);
                     self.acknowledged(acknowledged);
                 }
@@ -364,14 +365,6 @@ async fn feed(mut stdin: StdinSender, mut to_send: mpsc::Receiver<ToRun>) {
 async fn next_piece(keys: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
     match keys {
         Some(keys) => keys.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a cancellation's end, if there is one in progress.
-async fn acknowledgement<F: Future>(cancelling: std::pin::Pin<&mut Option<F>>) -> F::Output {
-    match cancelling.as_pin_mut() {
-        Some(cancelling) => cancelling.await,
         None => std::future::pending().await,
     }
 }

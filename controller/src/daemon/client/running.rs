@@ -39,14 +39,26 @@ pub struct Running {
 pub struct Broken(String);
 
 impl Running {
-    /// Waits until the daemon has asked the agent.
+    /// Waits until the daemon has asked the agent; tells it when the run is not wanted any more.
     pub(super) async fn begin(
         id: RunId,
         target: NodeName,
         mut connection: Connection,
         shared: Arc<Shared>,
+        unwanted: impl Future<Output = ()>,
     ) -> Result<Self, AskError> {
-        let asked = match connection.answer().await {
+        let answer = tokio::select! {
+            answer = connection.answer() => Some(answer),
+            () = unwanted => None,
+        };
+        let answer = match answer {
+            Some(answer) => answer,
+            None => {
+                connection.close();
+                connection.answer().await
+            }
+        };
+        let asked = match answer {
             Ok(Reply::Asked) => true,
             // It may have asked the agent before it died. Where it had not even let us in, this
             // process asks itself: the same id starts nothing twice.

@@ -2,13 +2,13 @@
 //!
 //! **Invariant:** a client that does not read costs [`BACKLOG`] bytes and what quinn holds of one
 //! stream, and holds up no other run: its output is then left unread, which stops its process's pipe
-//! and nothing else.
+//! and nothing else. And a client that left before it heard of a start leaves nothing that runs.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use node::run::StartRunError;
-use proto::run::{KnownOfLost, OnLinkLoss, Outcome, Progress};
+use node::run::{CancelError, StartRunError};
+use proto::run::{KnownOfLost, OnLinkLoss, Outcome, Progress, Refusal};
 use tokio::{
     net::UnixStream,
     time::{Instant, sleep, timeout},
@@ -20,8 +20,10 @@ use crate::{
         protocol::{Data, Over, Reply, Request, Wish, encode, encode_data},
         stream::{ReadError, Reader, write_all, write_some},
     },
-    orchestrator::{Orchestrator, RunError, Running, StartRun},
+    exit::code,
+    orchestrator::{EndRunError, Orchestrator, RunError, Running, StartRun},
     output::raw_chain,
+    told::Told,
 };
 
 /// Output that waits for its client, in bytes, before no more is read.
@@ -43,15 +45,22 @@ pub(super) async fn run(
     stream: Arc<UnixStream>,
     reader: Reader<Request>,
     wish: Wish,
-    out: BytesMut,
+    mut out: BytesMut,
 ) -> Result<(), ReadError> {
     let orchestrator = state.orchestrator();
     orchestrator.learn(wish.known());
-    let running = match start(&orchestrator, &wish.start).await {
+    let mut left = Box::pin(left(reader));
+    let running = match start_for(&orchestrator, &wish.start, &mut left).await {
         Ok(running) => running,
-        Err(error) => {
+        Err(Nothing::Failed(error)) => {
             let told = (state.door.explain_run)(error);
             return reply(&stream, out, &Reply::Failed(told)).await;
+        }
+        Err(Nothing::Left(answer)) => {
+            if let Reply::Over(_) = answer {
+                let _ = encode(&Reply::Asked, &mut out);
+            }
+            return reply(&stream, out, &answer).await;
         }
     };
     let mut relay = Relay {
@@ -65,10 +74,78 @@ pub(super) async fn run(
         running,
     };
     relay.say(&Reply::Asked);
-    if relay.until_over(left(reader)).await == End::ClientLeft {
+    if relay.until_over(left).await == End::ClientLeft {
         relay.clear().await;
     }
     Ok(())
+}
+
+/// Why nothing is relayed.
+enum Nothing {
+    Failed(RunError),
+    /// The client does not want it any more. It may have closed its half alone, and read this.
+    Left(Reply),
+}
+
+/// Starts the run, unless its client leaves meanwhile.
+async fn start_for(
+    orchestrator: &Orchestrator,
+    wish: &StartRun,
+    mut left: impl Future<Output = ()> + Unpin,
+) -> Result<Running, Nothing> {
+    tokio::select! {
+        biased; // nothing is begun for nobody
+        () = &mut left => return Err(Nothing::Left(never_started(wish))),
+        linked = orchestrator.link_to(&wish.target, wish.window) => linked.map_err(|error| {
+            Nothing::Failed(RunError::Unreachable(Box::new(error)))
+        })?,
+    }
+    // With a link to it, the request is on its way in a moment.
+    tokio::select! {
+        biased;
+        started = start(orchestrator, wish) => started.map_err(Nothing::Failed),
+        () = left => Err(Nothing::Left(give_up(orchestrator, wish).await)),
+    }
+}
+
+/// Sees to it that a run does not go on that may have been asked for, and says what came of it.
+async fn give_up(orchestrator: &Orchestrator, wish: &StartRun) -> Reply {
+    let grace = Duration::from_millis(wish.limits.grace_ms.into());
+    let ended = orchestrator.cancel(wish.id, &wish.target, grace, wish.window);
+    let (outcome, ended, broken) = match timeout(CLEARING, ended).await {
+        Ok(Ok(ended)) => (ended.result.outcome(), Some(ended), None),
+        Ok(Err(EndRunError::Cancel {
+            source: CancelError::Refused(Refusal::GivenUp | Refusal::NotStartedEarlier(_)),
+            ..
+        })) => return never_started(wish),
+        Ok(Err(error)) => (None, None, Some(raw_chain(&error))),
+        Err(_) => (None, None, Some("the agent does not answer".to_owned())),
+    };
+    Reply::Over(Box::new(Over {
+        outcome: outcome.unwrap_or_else(unknown),
+        ended,
+        broken,
+        not_let_in: None,
+    }))
+}
+
+fn never_started(wish: &StartRun) -> Reply {
+    Reply::Failed(Told {
+        text: format!("{}: its caller left, so nothing was started", wish.target),
+        next: None,
+        code: code::INTERRUPTED,
+        unreachable: false,
+    })
+}
+
+const fn unknown() -> Outcome {
+    Outcome::Lost(KnownOfLost {
+        sent: true,
+        started: false,
+        ended: None,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    })
 }
 
 /// Starts the run; over a link that turned out to be dead, once more over a new one.
@@ -170,15 +247,6 @@ impl Relay {
 
     fn over(&self) -> Reply {
         let running = &self.running;
-        let unknown = || {
-            Outcome::Lost(KnownOfLost {
-                sent: true,
-                started: false,
-                ended: None,
-                stdout_bytes: 0,
-                stderr_bytes: 0,
-            })
-        };
         Reply::Over(Box::new(Over {
             outcome: running.outcome().cloned().unwrap_or_else(unknown),
             ended: running.ended().cloned(),
@@ -201,6 +269,8 @@ impl Relay {
     /// Does for a client that left what its link's loss would have done.
     async fn clear(self) {
         match self.start.on_link_loss {
+            // Nobody was told that it runs.
+            _ if !self.running.known().started => {}
             OnLinkLoss::End => {}
             // The agent goes on, and keeps the output.
             OnLinkLoss::Keep { .. } | OnLinkLoss::Detach => return,

@@ -12,8 +12,9 @@ use proto::{
 };
 use tokio::sync::watch;
 
-use super::{End, Event, Shared, What, input::Feed};
+use super::{End, Event, Shared, Skip, What, input::Feed};
 use crate::{
+    maybe::maybe,
     orchestrator::RunError,
     output::{
         Stream,
@@ -22,6 +23,9 @@ use crate::{
     },
     runner::{CancelError, Canceller, Running},
 };
+
+/// News of one target that wait to be told, before no more is heard: a peer can make any number.
+const NEWS: usize = 16;
 
 /// What a target's task works with.
 pub(super) struct Job {
@@ -47,6 +51,7 @@ impl Job {
     pub(super) async fn run(mut self) {
         let end = match self.start().await {
             Ok(running) => self.hear(running).await,
+            Err(_) if *self.cancel.borrow() => End::Skipped(Skip::Interrupted),
             Err(error) => not_started(&error),
         };
         self.over();
@@ -67,10 +72,12 @@ impl Job {
     async fn start(&self) -> Result<Running, RunError> {
         let mut wish = self.shared.wish.clone();
         wish.target = self.target.clone();
-        match self.shared.runner.start(wish.clone()).await {
+        let runner = &self.shared.runner;
+        let unwanted = || async { asked_to_end(&mut self.cancel.clone()).await };
+        match runner.start_unless(unwanted(), wish.clone()).await {
             Err(error) if may_be_looked_up_again(&error) && !*self.cancel.borrow() => {
                 tracing::debug!(target = %self.target, %error, "looked up once more");
-                self.shared.runner.start(wish).await
+                runner.start_unless(unwanted(), wish).await
             }
             first => first,
         }
@@ -82,6 +89,7 @@ impl Job {
             running,
             backlog: Backlog::new(Bounds::MANY),
             news: VecDeque::new(),
+            gap: 0,
             over: false,
             away: false,
             pace: Pace::Full,
@@ -101,6 +109,7 @@ impl Job {
             outcome: running.outcome().cloned().unwrap_or(not_known()),
             ended: running.ended().cloned(),
             broken: running.broken().map(chain),
+            left_out: running.left_out(),
         }
     }
 
@@ -122,13 +131,13 @@ impl Job {
                     cancelled = true;
                     cancelling.set(Some(canceller.cancel(grace)));
                 }
-                acknowledged = ready(cancelling.as_mut()) => {
+                acknowledged = maybe(cancelling.as_mut()) => {
                     cancelling.set(None);
                     if hearing.acknowledged(acknowledged) {
                         self.over();
                     }
                 }
-                given = ready(feeding.as_mut()) => {
+                given = maybe(feeding.as_mut()) => {
                     feeding.set(None);
                     if let (Err(why), false) = (given, cancelled || hearing.over) {
                         // What it has read so far must not count as the whole.
@@ -163,6 +172,8 @@ struct Hearing {
     backlog: Backlog,
     /// What is to be told before the output that waits.
     news: VecDeque<What>,
+    /// Bytes that are no longer kept there, and of which nobody was told yet.
+    gap: u64,
     over: bool,
     /// Whether the link was said to be lost.
     away: bool,
@@ -175,18 +186,23 @@ impl Hearing {
     }
 
     fn has_news(&self) -> bool {
-        !(self.news.is_empty() && self.backlog.is_empty())
+        !(self.news.is_empty() && self.gap == 0 && self.backlog.is_empty())
     }
 
-    const fn takes_more(&self) -> bool {
-        !self.over && self.backlog.takes_more()
+    fn takes_more(&self) -> bool {
+        !self.over && self.news.len() < NEWS && self.backlog.takes_more()
     }
 
     fn news(&mut self) -> Option<What> {
         let output = |(stream, bytes)| What::Output(stream, bytes);
-        self.news
-            .pop_front()
-            .or_else(|| self.backlog.pop().map(output))
+        let news = self.news.pop_front().or_else(|| self.missing());
+        news.or_else(|| self.backlog.pop().map(output))
+    }
+
+    /// Tells of all that is missing at once.
+    fn missing(&mut self) -> Option<What> {
+        let gap = std::mem::take(&mut self.gap);
+        (gap > 0).then(|| What::Note(format!("{gap} bytes of its output are no longer kept")))
     }
 
     fn take(&mut self, progress: Option<Progress>) {
@@ -210,10 +226,7 @@ impl Hearing {
         if std::mem::take(&mut self.away) {
             self.news.push_back(What::Note("the link is back".into()));
         }
-        if left_out > 0 {
-            let note = format!("{left_out} bytes of its output are no longer kept");
-            self.news.push_back(What::Note(note));
-        }
+        self.gap = self.gap.saturating_add(left_out);
     }
 
     /// Takes the answer to a cancellation, and tells whether the run is surely over.
@@ -286,13 +299,5 @@ async fn give(mut to: StdinSender, mut feed: Feed) -> Result<(), String> {
 async fn asked_to_end(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|asked| *asked).await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Waits for something, if there is something to wait for.
-async fn ready<F: Future>(waited: std::pin::Pin<&mut Option<F>>) -> F::Output {
-    match waited.as_pin_mut() {
-        Some(waited) => waited.await,
-        None => std::future::pending().await,
     }
 }

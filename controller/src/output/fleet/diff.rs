@@ -98,6 +98,7 @@ mod tests {
                 outcome: Outcome::Finished(Exit::Code(0)),
                 ended: None,
                 broken: None,
+                left_out: 0,
             };
             results.end(name, end);
         }

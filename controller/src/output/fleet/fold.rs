@@ -72,8 +72,19 @@ pub(super) fn groups(results: &Results) -> Vec<Group<'_>> {
     groups
 }
 
-/// Says how it ended, where that is not simply well.
+/// Says how it ended, where that is not simply well and whole.
 fn label(end: &End) -> Option<String> {
+    match end {
+        End::Over { left_out, .. } if *left_out > 0 => {
+            let missing = format!("({left_out} bytes of its output left out)");
+            let ended = ending(end).map(|ended| format!("{ended} {missing}"));
+            Some(ended.unwrap_or(missing))
+        }
+        End::Over { .. } | End::NotStarted { .. } | End::Left | End::Skipped(_) => ending(end),
+    }
+}
+
+fn ending(end: &End) -> Option<String> {
     match end {
         End::Over { outcome, .. } => match outcome {
             Outcome::Finished(Exit::Code(0)) => None,
@@ -141,6 +152,7 @@ mod tests {
             outcome: Outcome::Finished(Exit::Code(code)),
             ended: None,
             broken: None,
+            left_out: 0,
         }
     }
 
@@ -179,6 +191,28 @@ mod tests {
         let shown = folded(&[("a", "x", "", 0), ("b", "x", "", 1), ("c", "", "x", 0)]);
 
         assert_eq!(shown.matches(" (1)").count(), 3, "{shown}");
+    }
+
+    #[test]
+    fn a_result_with_output_missing_is_not_folded_with_whole_ones() {
+        let mut results = results(&[("a", "x\n", "", 0), ("b", "x\n", "", 0)]);
+        for (name, code) in [("c", 0), ("d", 3)] {
+            let name: NodeName = name.parse().unwrap();
+            results.push(&name, Stream::Stdout, b"x\n");
+            let mut end = exit(code);
+            if let End::Over { left_out, .. } = &mut end {
+                *left_out = 7;
+            }
+            results.end(name, end);
+        }
+
+        let shown: String = fold(&results).collect();
+
+        assert_eq!(
+            shown,
+            "a,b (2)\n  | x\nc (1): (7 bytes of its output left out)\n  | x\n\
+             d (1): exit 3 (7 bytes of its output left out)\n  | x\n"
+        );
     }
 
     #[test]

@@ -65,8 +65,10 @@ pub(super) fn report(run: RunId, target: NodeName, end: &End) -> Report {
             outcome,
             ended,
             broken,
+            left_out,
         } => {
             let mut report = Report::new(run, target, outcome, ended.as_ref());
+            report.left_out_bytes = *left_out;
             if let (Some(why), Some(broken)) = (&mut report.why, broken) {
                 why.push_str(": ");
                 why.push_str(broken);

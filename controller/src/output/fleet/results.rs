@@ -122,6 +122,7 @@ mod tests {
             outcome: Outcome::Finished(Exit::Code(0)),
             ended: None,
             broken: None,
+            left_out: 0,
         }
     }
 

@@ -111,6 +111,9 @@ pub struct Summary {
     /// Who ended in which way.
     #[serde(flatten)]
     ended: BTreeMap<Counted, BTreeSet<NodeName>>,
+    /// Those of whose output some was no longer kept, however they ended.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    left_out: BTreeSet<NodeName>,
     /// Exit codes and signals that are told with the names.
     #[serde(skip)]
     codes: BTreeMap<(Counted, i32), BTreeSet<NodeName>>,
@@ -130,6 +133,9 @@ impl Summary {
     pub fn count(&mut self, target: &NodeName, end: &End) {
         let counted = Counted::of(end);
         self.insert(target, counted);
+        if let End::Over { left_out: 1.., .. } = end {
+            self.left_out.insert(target.clone());
+        }
         self.stopped_by_threshold |= *end == End::Skipped(Skip::Threshold);
         let code = match end {
             End::Over {
@@ -177,6 +183,10 @@ impl Summary {
             if let Some(named) = self.named(*counted, names) {
                 let _ = write!(line, " [{named}]");
             }
+        }
+        if !self.left_out.is_empty() {
+            let (count, named) = (self.left_out.len(), compact_cut(&self.left_out, NAMED));
+            let _ = write!(line, "; {count} with output left out [{named}]");
         }
         line
     }
@@ -270,6 +280,7 @@ mod tests {
             outcome,
             ended: None,
             broken: None,
+            left_out: 0,
         }
     }
 
@@ -312,6 +323,23 @@ mod tests {
             "Finished 7/9 in 1.9 s: 2 ok, 3 exit≠0 [db1:1 web[03-04]:2], 1 timed out [x], \
              1 cancelled [db2], 2 unreachable [db[3-4]]"
         );
+    }
+
+    #[test]
+    fn output_that_is_missing_is_told_and_changes_no_exit_code() {
+        let mut end = exit(0);
+        if let End::Over { left_out, .. } = &mut end {
+            *left_out = 1;
+        }
+
+        let summary = summary(&[("a", exit(0)), ("b", end)]);
+
+        assert_eq!(
+            summary.line(),
+            "Finished 2/2 in 1.9 s: 2 ok; 1 with output left out [b]"
+        );
+        assert_eq!(summary.several().code(), 0);
+        assert_eq!(summary.split()[0].len(), 2);
     }
 
     #[test]
