@@ -96,7 +96,8 @@ impl CopyError {
                 | DialError::NotTrusted { .. }
                 | DialError::Refused { .. }
                 | DialError::Version { .. }
-                | DialError::NoCertificate { .. },
+                | DialError::NoCertificate { .. }
+                | DialError::Misunderstood { .. },
             )
             | Self::Stream
             | Self::Violation

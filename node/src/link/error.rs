@@ -64,6 +64,12 @@ pub enum DialError {
         /// Where.
         addr: SocketAddr,
     },
+    /// The peer does not understand what this node says.
+    #[error("{addr} says that this node breaks the protocol; update the older end")]
+    Misunderstood {
+        /// Where.
+        addr: SocketAddr,
+    },
     /// The link was closed for another reason.
     #[error("the link to {addr} was closed: {why}")]
     Closed {
@@ -102,6 +108,12 @@ impl DialError {
             {
                 Self::Stopping { addr }
             }
+            ConnectionError::ApplicationClosed(ref remote)
+                if CloseCode::of_number(remote.error_code)
+                    == Some(CloseCode::ProtocolViolation) =>
+            {
+                Self::Misunderstood { addr }
+            }
             ConnectionError::ApplicationClosed(_)
             | ConnectionError::Reset
             | ConnectionError::LocallyClosed
@@ -122,7 +134,8 @@ impl DialError {
             Self::Refused { .. }
             | Self::Version { .. }
             | Self::NotTrusted { .. }
-            | Self::NoCertificate { .. } => true,
+            | Self::NoCertificate { .. }
+            | Self::Misunderstood { .. } => true,
             Self::NoHello { .. }
             | Self::Stopping { .. }
             | Self::Closed { .. }
@@ -137,7 +150,10 @@ impl DialError {
     pub const fn weight(&self) -> u8 {
         match self {
             Self::Refused { .. } | Self::Version { .. } => 3,
-            Self::NotTrusted { .. } | Self::NoCertificate { .. } | Self::NoHello { .. } => 2,
+            Self::NotTrusted { .. }
+            | Self::NoCertificate { .. }
+            | Self::Misunderstood { .. }
+            | Self::NoHello { .. } => 2,
             Self::Stopping { .. } | Self::Closed { .. } | Self::Address { .. } => 1,
             Self::NoAnswer { .. } => 0,
         }
