@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 use bytes::{Bytes, BytesMut};
+use libp2p::futures::FutureExt as _;
 use proto::{
     codec::encode,
     frame::Frame,
@@ -29,6 +30,9 @@ use crate::{
     fault,
     link::FrameReader,
 };
+
+/// Pieces of output that are handed to the link at once. Each such turn wakes its task.
+const TOGETHER: usize = 16;
 
 /// How a stream comes to hear a run.
 #[derive(Debug, Clone, Copy)]
@@ -200,7 +204,7 @@ pub(super) async fn watch(stream: Stream, spool: &Spool, have: Counts, head: Opt
     report(send, heard).await;
 }
 
-/// Sends `lead`, and then output as it comes.
+/// Sends `lead`, and then output as it comes: what is there at once goes together.
 async fn tell(
     send: &mut SendStream,
     lead: Bytes,
@@ -208,22 +212,39 @@ async fn tell(
     cursor: &mut Cursor,
     seat: Option<&Seat>,
 ) -> Heard {
-    let mut next = lead;
+    let mut pieces = vec![lead];
+    let mut ended = None;
     loop {
-        if send.write_chunk(next).await.is_err() {
+        if send.write_all_chunks(&mut pieces).await.is_err() {
             return Heard::Gone;
         }
+        pieces.clear();
         if let Some(seat) = seat {
             seat.position.store(cursor.position(), Ordering::Relaxed);
             if let Some(ticket) = seat.ticket() {
                 spool.given(ticket, cursor.position());
             }
         }
-        next = match spool.read(cursor).await {
-            Item::Frame(frame) => frame,
-            Item::Gap(_) => lead_of(Frame::Attached(attached(spool, cursor, None))),
-            Item::Ended(ended) => return Heard::Ended(ended),
-        };
+        if let Some(ended) = ended {
+            return Heard::Ended(ended);
+        }
+        let mut next = Some(spool.read(cursor).await);
+        while let Some(item) = next {
+            match item {
+                Item::Frame(frame) => pieces.push(frame),
+                Item::Gap(_) => {
+                    pieces.push(lead_of(Frame::Attached(attached(spool, cursor, None))));
+                }
+                Item::Ended(last) => {
+                    ended = Some(last);
+                    break;
+                }
+            }
+            next = match pieces.len() < TOGETHER {
+                true => spool.read(cursor).now_or_never(),
+                false => None,
+            };
+        }
     }
 }
 
