@@ -324,7 +324,13 @@ impl Runs {
     fn ended(&mut self, run: &str, target: NodeName, end: End) {
         let place = run.parse().ok().and_then(|run: RunId| self.place.get(&run));
         if let Some(place) = place {
-            self.in_order[*place].targets.insert(target, Some(end));
+            let known = self.in_order[*place].targets.entry(target).or_insert(None);
+            // A retry that hears of the same end again makes it no younger.
+            let first = known.as_ref().map_or(end.at_ms, |known| known.at_ms);
+            *known = Some(End {
+                at_ms: end.at_ms.min(first),
+                ..end
+            });
         }
     }
 }

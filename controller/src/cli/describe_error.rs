@@ -3,7 +3,7 @@
 use node::{links::Unreachable, run::StartRunError};
 use proto::run::{Limit, Outcome, Refusal, StartFailure};
 
-use super::{run::NotConfirmed, setup::IdentityError};
+use super::{note::NoLongerRemembered, run::NotConfirmed, setup::IdentityError};
 #[cfg(unix)]
 use super::{
     serve::{NoDaemon, next_to_occupy},
@@ -53,7 +53,9 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     if let Some(error) = cause::<SelectError>(error) {
         return select(error);
     }
-    let is_usage = cause::<NotConfirmed>(error).is_some() || cause::<Usage>(error).is_some();
+    let is_usage = cause::<NotConfirmed>(error).is_some()
+        || cause::<NoLongerRemembered>(error).is_some()
+        || cause::<Usage>(error).is_some();
     if is_usage || cause::<InputError>(error).is_some() {
         return verdict(code::USAGE, None);
     }

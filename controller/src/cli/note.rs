@@ -1,7 +1,8 @@
-//! Notes of runs, for verbs that ask for some: what cannot be noted is said, and costs no run.
+//! Notes of runs, for verbs that ask for some: what cannot be noted is logged, and costs no run.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use node::agent::ledger::RETENTION;
 use proto::{
     id::{NodeName, RunId},
     run::Outcome,
@@ -15,6 +16,17 @@ use crate::{
     output::report,
 };
 
+/// A run id that agents may have forgotten.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "run {run} ended {hours} hours ago, and agents remember an id for {} hours: the command might run again; ask with a new run id",
+    RETENTION.as_secs() / 3600
+)]
+pub(super) struct NoLongerRemembered {
+    run: RunId,
+    hours: u64,
+}
+
 /// The note of one run.
 pub(super) struct Note {
     history: History,
@@ -26,6 +38,32 @@ impl Note {
         Self {
             history: home.history(),
             run,
+        }
+    }
+
+    /// Refuses an id whose run ended longer ago than agents promise to remember it: what was a retry might
+    /// run again.
+    pub(super) fn check_remembered(&self) -> Result<(), NoLongerRemembered> {
+        self.check_remembered_at(now_ms())
+    }
+
+    fn check_remembered_at(&self, now_ms: u64) -> Result<(), NoLongerRemembered> {
+        // A note that cannot be read knows of no such run.
+        let entry = self.history.find(&self.run.to_string()).ok();
+        let ends = entry.map(|entry| entry.targets.into_values().collect::<Option<Vec<_>>>());
+        let last = ends
+            .flatten()
+            .and_then(|ends| ends.iter().map(|end| end.at_ms).max());
+        let Some(last) = last else {
+            return Ok(()); // it is new, or may still go on
+        };
+        let ago = Duration::from_millis(now_ms.saturating_sub(last));
+        match ago > RETENTION {
+            true => Err(NoLongerRemembered {
+                run: self.run,
+                hours: ago.as_secs() / 3600,
+            }),
+            false => Ok(()),
         }
     }
 
@@ -75,4 +113,49 @@ fn now_ms() -> u64 {
         .map_or(0, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    #[test]
+    fn an_id_is_refused_only_when_its_run_has_ended_everywhere_longer_ago_than_agents_remember() {
+        let home = tempfile::tempdir().unwrap();
+        let note = Note {
+            history: History::of(home.path()),
+            run: RunId::from_bytes([7; 16]),
+        };
+        let [a, b]: [NodeName; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        let end = |at_ms| End {
+            outcome: "finished".into(),
+            exit_code: 0,
+            at_ms,
+        };
+        assert_eq!(note.check_remembered_at(HOUR_MS), Ok(()), "it is new");
+
+        let targets = vec![a.clone(), b.clone()];
+        note.history.asked(note.run, "true", targets, 0).unwrap();
+        note.history.ended(note.run, [(a, end(0))]).unwrap();
+        assert_eq!(
+            note.check_remembered_at(99 * HOUR_MS),
+            Ok(()),
+            "it may go on"
+        );
+
+        note.history.ended(note.run, [(b, end(HOUR_MS))]).unwrap();
+        assert_eq!(note.check_remembered_at(24 * HOUR_MS), Ok(()));
+        let (run, hours) = (note.run, 25);
+        let refused = note.check_remembered_at(26 * HOUR_MS);
+        assert_eq!(refused, Err(NoLongerRemembered { run, hours }));
+
+        let again = ["b"].map(|name| (name.parse().unwrap(), end(20 * HOUR_MS)));
+        note.history.ended(note.run, again).unwrap();
+        assert!(
+            note.check_remembered_at(26 * HOUR_MS).is_err(),
+            "a retry makes it no younger"
+        );
+    }
 }

@@ -50,7 +50,7 @@ const SKEW: Duration = Duration::from_secs(30);
 const MAX_VALID_FOR: Duration = Duration::from_secs(600);
 
 /// How long ids and results are kept for a retry, from the end of the run.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+pub const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long ids are kept when there are too many: until no request could be repeated in its window.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(11 * 60);

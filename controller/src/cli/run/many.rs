@@ -119,6 +119,9 @@ impl All<'_> {
     async fn conclude(&self, plan: Plan, form: Form) -> anyhow::Result<u8> {
         let targets = plan.targets.clone();
         let note = Note::of(self.home, plan.wish.id);
+        if self.args.run_id.is_some() {
+            note.check_remembered()?;
+        }
         note.asked(&plan.wish.command, targets.clone());
         let fleet = Fleet::new(Arc::clone(self.runner), plan);
         let Driven {

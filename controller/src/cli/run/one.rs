@@ -61,6 +61,9 @@ async fn whole(
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
     let stage = Stage::set(asked.shown);
     let note = Note::of(&context.home, asked.id);
+    if args.run_id.is_some() {
+        note.check_remembered()?;
+    }
     note.asked(&wish.start.command, [asked.target.clone()]);
     let mut running = match context.runner.start(wish.start).await {
         Ok(running) => running,

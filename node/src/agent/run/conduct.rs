@@ -34,9 +34,6 @@ use crate::{
     fault,
 };
 
-/// How many process numbers an end names at most.
-const MAX_PIDS: usize = 64;
-
 /// Why a run ends.
 enum Cause {
     Exit(Exit),
@@ -260,7 +257,7 @@ async fn deadline(start: Instant, limit_ms: Option<u64>) {
 }
 
 fn left(mut pids: Vec<u32>) -> Tree {
-    pids.truncate(MAX_PIDS);
+    pids.truncate(Tree::MAX_PIDS);
     if pids.is_empty() {
         Tree::Gone
     } else {
@@ -272,7 +269,7 @@ fn ended_tree(end: TreeEnd) -> Tree {
     match end {
         TreeEnd::Gone => Tree::Gone,
         TreeEnd::Unconfirmed { mut pids } => {
-            pids.truncate(MAX_PIDS);
+            pids.truncate(Tree::MAX_PIDS);
             Tree::Unconfirmed { pids }
         }
     }
