@@ -14,6 +14,7 @@ use crate::daemon::{client::AskError, place::OccupyError, protocol::Declined};
 use crate::{
     config::ConfigError,
     exit::code,
+    history::FindRunError,
     home::NoHome,
     orchestrator::{DescribeError, EndRunError, RunError, fleet::InputError},
     output::{self, WriteError, fleet::FolderError},
@@ -52,6 +53,10 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     }
     if let Some(error) = cause::<SelectError>(error) {
         return select(error);
+    }
+    if let Some(FindRunError::NoId { .. } | FindRunError::Unknown { .. }) = cause(error) {
+        let next = "`controller runs` lists the runs on note here; with -t NAME, the agent is asked for a whole id";
+        return verdict(code::USAGE, Some(next.into()));
     }
     let is_usage = cause::<NotConfirmed>(error).is_some()
         || cause::<NoLongerRemembered>(error).is_some()
