@@ -2,8 +2,9 @@
 //! runs over those links.
 //!
 //! Used by both ends. A caller takes [`links::Links`] to find an agent, [`run::Run`] to run a
-//! command on it, and [`files::Files`] to copy files to and from it; the callee is [`agent::Agent`]. Trust is decided by the `pki` crate, the bytes by
-//! `proto`, and what a command means by nobody here.
+//! command on it, and [`files::Files`] to copy files to and from it; the callee is
+//! [`agent::Agent`]. Trust is decided by the `pki` crate, the bytes by `proto`, and what a command
+//! means by nobody here.
 //!
 //! ```text
 //! caller                                        callee
@@ -13,6 +14,7 @@
 
 pub mod agent;
 pub mod capabilities;
+pub mod clock;
 pub mod close;
 pub mod discovery;
 pub mod fault;

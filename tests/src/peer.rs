@@ -17,6 +17,7 @@ use std::{
 };
 
 pub use guise::Guise;
+use node::clock::now_ms;
 use proto::{
     frame::{Frame, Hello},
     id::{Fingerprint, RunId},
@@ -224,16 +225,6 @@ pub fn fresh_id() -> RunId {
     bytes[..8].copy_from_slice(&drawn.hash_one((1, SystemTime::now())).to_be_bytes());
     bytes[8..].copy_from_slice(&drawn.hash_one((2, SystemTime::now())).to_be_bytes());
     RunId::from_bytes(bytes)
-}
-
-/// Returns this machine's clock, in milliseconds since 1970.
-#[must_use]
-pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 /// The thread that moves packets while the test thinks.

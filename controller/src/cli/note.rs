@@ -1,8 +1,8 @@
 //! Notes of runs, for verbs that ask for some: what cannot be noted is logged, and costs no run.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use node::agent::ledger::RETENTION;
+use node::{agent::ledger::RETENTION, clock::now_ms};
 use proto::{
     id::{NodeName, RunId},
     run::Outcome,
@@ -105,14 +105,6 @@ fn heed(noted: Result<(), HistoryError>) {
             "the run was not noted; it can be found by its id alone"
         );
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 #[cfg(test)]

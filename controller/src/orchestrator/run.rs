@@ -4,12 +4,10 @@ mod eagerness;
 mod running;
 mod silence;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use node::{
+    clock::now_ms,
     link::DialError,
     links::{Found, Unreachable},
     run::{CancelError, Run, StartRunError},
@@ -274,12 +272,4 @@ impl Orchestrator {
             on_link_loss: wish.on_link_loss,
         })
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }

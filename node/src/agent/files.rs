@@ -11,11 +11,7 @@
 mod leftovers;
 mod transfers;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proto::{
     file::{Attributes, FileAction, FileFault, FileRefusal, FileRequest, Place, Sum},
@@ -29,11 +25,9 @@ use tokio::{
 };
 
 use self::{leftovers::Leftovers, transfers::Transfers};
-use super::{
-    Shared,
-    router::{Stream, millis},
-};
+use super::{Shared, router::Stream};
 use crate::{
+    clock::now_ms,
     close::CloseCode,
     files::{
         Folder, Last, Meter, Partial, Received, SendContentError, Source, Wanted, list, look,
@@ -168,7 +162,7 @@ fn judge(request: &FileRequest, shared: &Shared) -> Result<(), FileRefusal> {
             agent: Text::cut(audience.agent.as_str()),
         });
     }
-    let now = millis(SystemTime::now());
+    let now = now_ms();
     let ahead_ms = request.issued_at_ms.saturating_sub(now);
     if ahead_ms > CLOCK_TOLERANCE_MS {
         return Err(FileRefusal::FromTheFuture { ahead_ms });

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use proto::{
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::{Shared, files, run};
 use crate::{
+    clock::now_ms,
     close::CloseCode,
     link::{FrameReader, ReadFrameError, peer_of, send_frame, why_not_accepted},
     transport::Transport,
@@ -230,7 +231,7 @@ fn hello(os: proto::capability::OsFamily) -> Hello {
     Hello {
         version: Text::cut(env!("CARGO_PKG_VERSION")),
         os,
-        clock_ms: millis(SystemTime::now()),
+        clock_ms: now_ms(),
     }
 }
 
@@ -308,14 +309,6 @@ pub(super) fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a task of the agent broke");
     }
-}
-
-/// Returns milliseconds since 1970; 0 for a clock before that.
-pub(super) fn millis(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 #[cfg(test)]

@@ -41,11 +41,14 @@ use super::{
     Shared,
     ledger::{Accept, AcceptError, Accepted, Entry, GaveUp, State, Unsettled},
     process::Process,
-    router::{Stream, millis},
+    router::Stream,
     runs::{CancelRequest, Entered, Place},
     spool::{Counts, Spool},
 };
-use crate::fault;
+use crate::{
+    clock::{millis, now_ms},
+    fault,
+};
 
 /// Starts in progress at once. Each holds a thread, and one whose working directory is on a dead
 /// network mount holds it for ever; the others go on.
@@ -155,7 +158,7 @@ async fn begin(
     tracing::info!(run = %request.id, %peer, %principal, pid, "run started");
     let started = Started {
         pid,
-        at_ms: millis(SystemTime::now()),
+        at_ms: now_ms(),
     };
     let folder = Arc::clone(&shared.output);
     let (spool, ticket) = Spool::new(request.id, folder, request.on_link_loss);

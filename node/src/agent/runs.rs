@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use proto::{
@@ -18,10 +18,8 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    router::{log_panic, millis},
-    run::Live,
-};
+use super::{router::log_panic, run::Live};
+use crate::clock::now_ms;
 
 /// How many runs an agent has in progress at most. Each holds two pipes and their buffers.
 pub(crate) const MAX_RUNS: usize = 1024;
@@ -182,7 +180,7 @@ impl Runs {
         let entry = Entry {
             peer: peer.clone(),
             digest,
-            since_ms: millis(SystemTime::now()),
+            since_ms: now_ms(),
             cancel,
             stage: stage_seen,
         };

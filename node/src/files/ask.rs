@@ -3,11 +3,7 @@
 //! Everything that the agent answers is untrusted: bounded by `proto`, in an order that is checked
 //! here, and never a path of this host.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proto::{
     codec::EncodeError,
@@ -30,6 +26,7 @@ use super::{
     source::Source,
 };
 use crate::{
+    clock::now_ms,
     close::CloseCode,
     link::{DialError, FrameReader, Link, ReadFrameError, SendFrameError, send_frame},
 };
@@ -407,12 +404,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, CopyError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| CopyError::Broken)
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }

@@ -303,7 +303,7 @@ fn thousand_runs_leave_nothing_behind_in_the_agent() {
     let batch = |runs: usize| {
         let fresh = || RunRequest {
             id: scenarios::peer::fresh_id(),
-            issued_at_ms: scenarios::peer::now_ms(),
+            issued_at_ms: node::clock::now_ms(),
             ..quick.clone()
         };
         let mut wires: Vec<_> = (0..runs)

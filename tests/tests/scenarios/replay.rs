@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, process::Command};
 
+use node::clock::now_ms;
 use proto::{
     codec::encode,
     frame::{Cancel, Frame},
@@ -16,7 +17,7 @@ use proto::{
 use quinn::ConnectionError;
 use scenarios::{
     Lab, Mesh, PATIENCE, Process, eventually,
-    peer::{Peer, fresh_id, now_ms},
+    peer::{Peer, fresh_id},
     proxy::{Proxy, Way},
 };
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use node::{
+    clock::now_ms,
     link::{DialError, Link, Pace},
     links::{Found, Links},
     run::{BrokenRun, CancelError, Run, StdinSender, cancel},
@@ -335,7 +336,7 @@ impl Running {
     async fn resume(&mut self) {
         let request = self.request.as_mut().map(|request| {
             // The agent judges by its window whether the question is fresh.
-            request.issued_at_ms = super::now_ms();
+            request.issued_at_ms = now_ms();
             &**request
         });
         if let Err(error) = self.run.resume(&self.found.link, request).await {

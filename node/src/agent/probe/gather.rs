@@ -3,7 +3,7 @@
 use std::{
     future::{Future, ready},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use proto::{
@@ -19,6 +19,7 @@ use super::{
     scope::Scope,
     shells, tools, workspaces,
 };
+use crate::clock::now_ms;
 
 /// How many failures the document holds.
 const MAX_FAILURES: usize = 64;
@@ -87,13 +88,6 @@ async fn within<T>(
             after_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
         })
     })
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What could not be told.

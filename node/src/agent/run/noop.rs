@@ -7,8 +7,6 @@
 //! The record is written and not synced. Nothing was started, so there is nothing that a power cut
 //! could let happen twice.
 
-use std::time::SystemTime;
-
 use proto::{
     frame::Frame,
     run::{Ended, Exit, RunRequest, Started, Tree, What, Wire},
@@ -16,13 +14,8 @@ use proto::{
 
 use super::{keep, kept::Kept};
 use crate::{
-    agent::{
-        Noop, Shared,
-        emulate::NOOP,
-        ledger::Unsettled,
-        router::{Stream, millis},
-        runs::Place,
-    },
+    agent::{Noop, Shared, emulate::NOOP, ledger::Unsettled, router::Stream, runs::Place},
+    clock::now_ms,
     close::CloseCode,
     link::send_frame,
 };
@@ -49,7 +42,7 @@ pub(super) async fn answer(
 ) {
     let started = Started {
         pid: NO_PROCESS,
-        at_ms: millis(SystemTime::now()),
+        at_ms: now_ms(),
     };
     let ended = Ended {
         result: Wire::Finished(Exit::Code(0)),

@@ -1,5 +1,6 @@
 //! Controllers that lie: what an agent refuses, and that it serves on.
 
+use node::clock::now_ms;
 use proto::{
     file::{FileAction, FileFault, FileRefusal, FileRequest, Place, Start, Sum},
     frame::Frame,
@@ -7,7 +8,7 @@ use proto::{
 };
 use scenarios::{
     Lab,
-    peer::{Peer, Wire, now_ms},
+    peer::{Peer, Wire},
 };
 
 use super::{AGENT, Folders, cp, names, remote};
