@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use node::run::CancelError;
+use node::{agent::ledger::RETENTION, run::CancelError};
 use proto::{
     id::NodeName,
     run::{Ended, Refusal, Tree},
@@ -86,7 +86,11 @@ fn tell(target: &NodeName, ended: Result<Ended, EndRunError>) -> u8 {
             source: CancelError::Refused(Refusal::GivenUp),
             ..
         }) => (
-            "it is not on record there, and now never will be accepted".into(),
+            format!(
+                "it is not on record there, and now never will be accepted; a run that ended over {} \
+                 hours ago may have been forgotten",
+                RETENTION.as_secs() / 3600
+            ),
             code::OK,
         ),
         Err(EndRunError::Cancel {
