@@ -50,9 +50,12 @@ const SEND_WINDOW: u64 = 4 << 20;
 /// Bytes of one stream that a controller accepts before it has read them.
 const CALLER_STREAM_WINDOW: u32 = 4 << 20;
 
-/// Bytes of standard input that an agent accepts before a process has read them, for each run: a
-/// process that does not read holds up no other run of its link.
-const CALLEE_STREAM_WINDOW: u32 = 256 << 10;
+/// Bytes of one stream that an agent accepts before they are read: what a process has not taken of
+/// its standard input, or a disk of a file. A process that does not read holds up no other run of its
+/// link.
+///
+/// As much as an ssh channel: 2 MiB at 100 ms is 20 MiB/s.
+const CALLEE_STREAM_WINDOW: u32 = 2 << 20;
 
 /// The same for all streams of a link; see [`crate::link::Pace`].
 pub(crate) const CALLER_LINK_WINDOW: u32 = 16 << 20;

@@ -15,11 +15,14 @@ use proto::{
     frame::{Frame, FrameKind},
 };
 use quinn::SendStream;
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 use tokio_util::sync::DropGuard;
 
 use super::{
-    partial::{Finish, Partial},
+    partial::{Finish, Finished, Partial},
     source::Source,
 };
 use crate::link::{FrameReader, ReadFrameError, SendFrameError, send_frame};
@@ -27,9 +30,6 @@ use crate::link::{FrameReader, ReadFrameError, SendFrameError, send_frame};
 /// Pieces of up to 256 KiB between a disk and a stream: 2 MiB for each file, which outlasts the
 /// pauses of a disk that is written back.
 const QUEUE: usize = 8;
-
-/// Pieces that are written at once.
-const BATCH: usize = 8;
 
 /// How far copies have come; shared by all files of one command.
 #[derive(Debug, Default)]
@@ -192,10 +192,18 @@ pub(crate) async fn receive(
 ) -> Received {
     let held = partial.held().bytes;
     let (to, from) = mpsc::channel(QUEUE);
-    let writing = spawn_blocking(move || {
+    let (to_result, written) = oneshot::channel();
+    spawn_blocking(move || {
         let written = write(partial, from);
         drop(released);
-        written
+        let (written, replaced) = match written {
+            Ok(Some(Finished { sum, replaced })) => (Ok(Some(sum)), replaced),
+            Ok(None) => (Ok(None), None),
+            Err(fault) => (Err(fault), None),
+        };
+        // Nobody may wait for it any more.
+        drop(to_result.send(written));
+        drop(replaced);
     });
     let (mut offset, mut len, mut has_started) = (0, 0, false);
     loop {
@@ -230,7 +238,7 @@ pub(crate) async fn receive(
             break;
         }
     }
-    match writing.await {
+    match written.await {
         Ok(Ok(Some(sum))) => Received::Whole { offset, sum },
         Ok(Ok(None)) => Received::Violation,
         Err(_) => Received::Broken,
@@ -239,34 +247,20 @@ pub(crate) async fn receive(
 }
 
 /// Writes what comes; `None` if its end does not come, or its sender breaks the protocol.
-fn write(mut partial: Partial, mut from: mpsc::Receiver<Write>) -> Result<Option<Sum>, FileFault> {
-    let mut batch = Vec::with_capacity(BATCH);
-    while let Some(mut next) = from.blocking_recv() {
-        loop {
-            match next {
-                Write::Piece(piece) => batch.push(piece),
-                Write::Start(offset) => partial.start_at(offset)?,
-                Write::End(finish) => {
-                    partial.write(&batch)?;
-                    return partial.finish(finish).map(Some);
-                }
-                Write::Spoilt => {
-                    partial.spoil();
-                    return Ok(None);
-                }
-            }
-            match from.try_recv() {
-                Ok(more) if batch.len() < BATCH => next = more,
-                Ok(more) => {
-                    partial.write(&batch)?;
-                    batch.clear();
-                    next = more;
-                }
-                Err(_) => break,
+fn write(
+    mut partial: Partial,
+    mut from: mpsc::Receiver<Write>,
+) -> Result<Option<Finished>, FileFault> {
+    while let Some(next) = from.blocking_recv() {
+        match next {
+            Write::Piece(piece) => partial.write(&piece)?,
+            Write::Start(offset) => partial.start_at(offset)?,
+            Write::End(finish) => return partial.finish(finish).map(Some),
+            Write::Spoilt => {
+                partial.spoil();
+                return Ok(None);
             }
         }
-        partial.write(&batch)?;
-        batch.clear();
     }
     Ok(None)
 }

@@ -86,6 +86,19 @@ impl Folder {
             })
     }
 
+    /// Keeps hold of what has this name, whatever becomes of the name.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn hold(&self, name: &FileName) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&self.0, name.as_bytes(), flags, Mode::empty()).ok()
+    }
+
+    /// Keeps hold of nothing: without `O_PATH` opening a file may have effects.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) const fn hold(&self, _: &FileName) -> Option<OwnedFd> {
+        None
+    }
+
     pub(crate) const fn fd(&self) -> &OwnedFd {
         &self.0
     }

@@ -7,9 +7,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::{io::IoSlice, os::fd::OwnedFd};
+use std::os::fd::OwnedFd;
 
-use bytes::Bytes;
 use proto::{
     file::{FileFault, FileName, FileTime, Sum},
     id::TransferId,
@@ -17,7 +16,7 @@ use proto::{
 };
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, Stat, fchmod, fdatasync, flock, ftruncate, openat},
-    io::{Errno, pread, pwritev},
+    io::{Errno, pread, pwrite},
     process::geteuid,
 };
 use sha2::{Digest as _, Sha256};
@@ -33,6 +32,10 @@ const SHOWN_OF_NAME: usize = 200;
 /// How often a hidden name is tried that others take in the same moment.
 const TRIES: usize = 8;
 
+/// How much lies in the page cache before the disk is told to begin: then little is left to wait for
+/// when the file is made durable.
+const WRITE_BEHIND: u64 = 8 << 20;
+
 /// Readable by its owner alone.
 const OWNERS: Mode = Mode::RUSR.union(Mode::WUSR);
 
@@ -47,6 +50,8 @@ pub(crate) struct Partial {
     hasher: Sha256,
     /// What is in it.
     len: u64,
+    /// Up to where the disk has been told to write.
+    begun: u64,
     /// What becomes of it if it does not get whole.
     fate: Fate,
 }
@@ -70,6 +75,16 @@ pub(crate) struct Finish {
     pub(crate) mode: u16,
     /// Its time.
     pub(crate) modified: Option<FileTime>,
+}
+
+/// A file that is whole.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// What it is.
+    pub(crate) sum: Sum,
+    /// What had its name before. Until this is dropped it takes up room, and dropping it takes time
+    /// for each of its pages.
+    pub(crate) replaced: Option<OwnedFd>,
 }
 
 impl Partial {
@@ -112,6 +127,7 @@ impl Partial {
             fd,
             hasher: Sha256::new(),
             len: 0,
+            begun: 0,
             fate,
         }
     }
@@ -158,26 +174,28 @@ impl Partial {
         }
         self.hasher = Sha256::new();
         self.len = 0;
+        self.begun = 0;
         ftruncate(&self.fd, 0).map_err(|error| fault("write", error))
     }
 
-    /// Appends these pieces. When the disk is full, nothing stays.
-    pub(crate) fn write(&mut self, pieces: &[Bytes]) -> Result<(), FileFault> {
-        for piece in pieces {
-            self.hasher.update(piece);
-        }
-        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut rest = slices.as_mut_slice();
+    /// Appends a piece. When the disk is full, nothing stays.
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), FileFault> {
+        self.hasher.update(piece);
+        let mut rest = piece;
         while !rest.is_empty() {
-            match pwritev(&self.fd, rest, self.len) {
+            match pwrite(&self.fd, rest, self.len) {
                 Ok(0) => return Err(self.spoilt(Errno::NOSPC)),
                 Ok(written) => {
                     self.len += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
+                    rest = &rest[written..];
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(self.spoilt(error)),
             }
+        }
+        if self.len - self.begun >= WRITE_BEHIND {
+            begin_writing(&self.fd, self.begun, self.len - self.begun);
+            self.begun = self.len;
         }
         Ok(())
     }
@@ -196,7 +214,7 @@ impl Partial {
     }
 
     /// Compares the content with its sender's sum, and gives it its final name.
-    pub(crate) fn finish(mut self, finish: Finish) -> Result<Sum, FileFault> {
+    pub(crate) fn finish(mut self, finish: Finish) -> Result<Finished, FileFault> {
         let sum = self.held();
         if sum != finish.sum {
             self.fate = Fate::Goes;
@@ -204,13 +222,14 @@ impl Partial {
         }
         give(&self.fd, finish.mode, finish.modified)?;
         fdatasync(&self.fd).map_err(|error| self.spoilt(error))?;
+        let replaced = self.folder.hold(&self.name);
         if let Err(fault) = self.folder.rename(&self.hidden, &self.name) {
             self.fate = Fate::Goes;
             return Err(fault);
         }
         self.fate = Fate::Renamed;
         self.folder.sync()?;
-        Ok(sum)
+        Ok(Finished { sum, replaced })
     }
 }
 
@@ -282,3 +301,22 @@ fn hidden_name(name: &FileName, id: &str) -> Vec<u8> {
     let shown = &name.as_bytes()[..name.as_bytes().len().min(SHOWN_OF_NAME)];
     [b".", shown, b".mesosync-", id.as_bytes(), b".part"].concat()
 }
+
+/// Tells the disk to begin writing; waits for nothing but room in its queue.
+///
+/// A wish only: whether it was written is what `fdatasync` says.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "sync_file_range is only reachable through libc")]
+fn begin_writing(fd: &OwnedFd, from: u64, len: u64) {
+    let (Ok(from), Ok(len)) = (from.try_into(), len.try_into()) else {
+        return;
+    };
+    let fd = std::os::fd::AsRawFd::as_raw_fd(fd);
+    // SAFETY: the descriptor is open, and no memory is handed over.
+    unsafe {
+        libc::sync_file_range(fd, from, len, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn begin_writing(_: &OwnedFd, _: u64, _: u64) {}

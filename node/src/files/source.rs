@@ -9,9 +9,10 @@ use std::{
     path::Path,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proto::file::{Attributes, FileFault, FileKind, Place, Sum};
 use rustix::{
+    buffer::spare_capacity,
     fs::{CWD, Mode, OFlags, SeekFrom, Stat, openat, seek},
     io::{Errno, read},
 };
@@ -96,15 +97,21 @@ impl Source {
     /// # Errors
     /// It cannot be read, or has changed since it was opened.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, FileFault> {
-        let mut piece = BytesMut::zeroed(PIECE);
-        let len = self.fill(&mut piece)?;
-        if len == 0 {
+        let mut piece = Vec::with_capacity(PIECE);
+        while piece.len() < PIECE {
+            match read(&self.fd, spare_capacity(&mut piece)) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(fault("read", error)),
+            }
+        }
+        self.read += piece.len() as u64;
+        if piece.is_empty() {
             self.check_unchanged()?;
             return Ok(None);
         }
-        piece.truncate(len);
         self.hasher.update(&piece);
-        Ok(Some(piece.freeze()))
+        Ok(Some(piece.into()))
     }
 
     /// Returns the sum of what was read.

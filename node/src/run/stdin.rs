@@ -22,9 +22,9 @@ const CHUNK: usize = 64 << 10;
 /// Pieces between whoever reads the input and the stream.
 const QUEUE: usize = 4;
 
-/// How much is kept for another stream: an agent may hold 256 KiB that it has not read, and as much
-/// again that it has not written.
-const REPLAY: usize = 1 << 20;
+/// How much is kept for another stream: an agent may hold 2 MiB that it has not read, and 256 KiB
+/// that it has not written.
+const REPLAY: usize = 4 << 20;
 
 /// The way to the standard input of a run's process.
 #[derive(Debug)]

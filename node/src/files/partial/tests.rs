@@ -38,15 +38,11 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(name).collect()
 }
 
-fn piece(text: &'static str) -> [Bytes; 1] {
-    [Bytes::from_static(text.as_bytes())]
-}
-
 #[test]
 fn a_file_has_its_name_only_when_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mut partial = open(folder.path());
-    partial.write(&piece("hello")).unwrap();
+    partial.write(b"hello").unwrap();
     assert!(!folder.path().join("final").exists());
 
     partial.finish(finish(b"hello")).unwrap();
@@ -61,13 +57,13 @@ fn a_file_has_its_name_only_when_it_is_whole() {
 fn a_broken_copy_goes_on_where_it_broke() {
     let folder = tempfile::tempdir().unwrap();
     let mut broken = open(folder.path());
-    broken.write(&piece("hel")).unwrap();
+    broken.write(b"hel").unwrap();
     drop(broken);
 
     let mut again = open(folder.path());
     assert_eq!(again.held().bytes, 3);
     again.start_at(3).unwrap();
-    again.write(&piece("lo")).unwrap();
+    again.write(b"lo").unwrap();
     again.finish(finish(b"hello")).unwrap();
 
     assert_eq!(names(folder.path()), ["final"]);
@@ -77,14 +73,46 @@ fn a_broken_copy_goes_on_where_it_broke() {
 fn what_is_held_of_another_content_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let mut broken = open(folder.path());
-    broken.write(&piece("something longer")).unwrap();
+    broken.write(b"something longer").unwrap();
     drop(broken);
 
     let mut again = open(folder.path());
     again.start_at(0).unwrap();
-    again.write(&piece("short")).unwrap();
+    again.write(b"short").unwrap();
 
-    assert_eq!(again.finish(finish(b"short")).unwrap().bytes, 5);
+    assert_eq!(again.finish(finish(b"short")).unwrap().sum.bytes, 5);
+}
+
+#[test]
+fn a_file_that_is_written_while_it_arrives_is_the_same_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = WRITE_BEHIND as usize / 3 + 1;
+    let content: Vec<u8> = (0..odd * 7).map(|at| (at % 251) as u8).collect();
+    let mut partial = open(folder.path());
+    for piece in content.chunks(odd) {
+        partial.write(piece).unwrap();
+    }
+
+    partial.finish(finish(&content)).unwrap();
+
+    assert!(fs_err::read(folder.path().join("final")).unwrap() == content);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_replaced_stays_until_it_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("final");
+    fs_err::write(&path, "old").unwrap();
+    let old = rustix::fs::stat(&path).unwrap();
+    let mut partial = open(folder.path());
+    partial.write(b"new").unwrap();
+
+    let finished = partial.finish(finish(b"new")).unwrap();
+
+    let held = stat_open(&finished.replaced.unwrap()).unwrap();
+    assert_eq!((held.st_ino, held.st_nlink), (old.st_ino, 0));
+    assert_eq!(fs_err::read(&path).unwrap(), b"new");
 }
 
 #[test]
@@ -92,10 +120,11 @@ fn damaged_content_changes_nothing_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("final"), "old").unwrap();
     let mut partial = open(folder.path());
-    partial.write(&piece("hellO")).unwrap();
+    partial.write(b"hellO").unwrap();
 
-    assert_eq!(partial.finish(finish(b"hello")), Err(FileFault::Damaged));
+    let refused = partial.finish(finish(b"hello")).unwrap_err();
 
+    assert_eq!(refused, FileFault::Damaged);
     assert_eq!(names(folder.path()), ["final"]);
     assert_eq!(fs_err::read(folder.path().join("final")).unwrap(), b"old");
 }
@@ -104,9 +133,9 @@ fn damaged_content_changes_nothing_and_leaves_nothing() {
 fn two_copies_at_once_do_not_share_a_hidden_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = open(folder.path());
-    first.write(&piece("first")).unwrap();
+    first.write(b"first").unwrap();
     let mut second = open(folder.path());
-    second.write(&piece("second")).unwrap();
+    second.write(b"second").unwrap();
     assert!(!second.is_resumable());
 
     second.finish(finish(b"second")).unwrap();
@@ -135,7 +164,7 @@ fn a_hidden_name_that_somebody_prepared_is_not_written_through() {
         );
 
         let mut partial = open(folder.path());
-        partial.write(&piece("evil")).unwrap();
+        partial.write(b"evil").unwrap();
         partial.finish(finish(b"evil")).unwrap();
 
         assert_eq!(fs_err::read(&victim).unwrap(), b"untouched");
@@ -153,7 +182,7 @@ fn a_link_under_the_final_name_is_replaced_and_not_followed() {
     symlink(&victim, folder.path().join("final")).unwrap();
 
     let mut partial = open(folder.path());
-    partial.write(&piece("new")).unwrap();
+    partial.write(b"new").unwrap();
     partial.finish(finish(b"new")).unwrap();
 
     assert_eq!(fs_err::read(&victim).unwrap(), b"untouched");
@@ -166,7 +195,7 @@ fn a_folder_under_the_final_name_stays_and_nothing_hidden_does() {
     fs_err::create_dir_all(folder.path().join("final/full")).unwrap();
 
     let mut partial = open(folder.path());
-    partial.write(&piece("new")).unwrap();
+    partial.write(b"new").unwrap();
     let taken = partial.finish(finish(b"new"));
 
     assert!(matches!(taken, Err(FileFault::Taken(_))), "{taken:?}");
