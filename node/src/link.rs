@@ -266,9 +266,15 @@ impl FrameReader {
 
     /// Fills `input`; false at the end of the stream.
     async fn read(&mut self) -> Result<bool, ReadFrameError> {
-        self.buffer.reserve(self.size);
-        let mut room = (&mut self.buffer).limit(self.size);
-        let read = self.recv.read_buf(&mut room).await;
+        // Most reads find less than they could take: one buffer serves several of them.
+        if self.buffer.capacity() < self.size / 4 {
+            self.buffer.reserve(self.size);
+        }
+        let limit = self.buffer.capacity().min(self.size);
+        let read = self
+            .recv
+            .read_buf(&mut (&mut self.buffer).limit(limit))
+            .await;
         let len = read.map_err(|source| ReadFrameError::Stream { source })?;
         if len == self.size {
             self.size = (self.size * 4).min(LARGEST_READ);
