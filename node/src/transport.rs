@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
 use pki::{Identity, Revocation};
 use proto::{frame::ALPN, id::Role};
 use quinn::{
@@ -24,6 +25,7 @@ use quinn::{
     TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::batch::GrowingBatches;
@@ -191,10 +193,13 @@ impl Transport {
         client.transport_config(Arc::new(caller_transport(mtu::ORDINARY, readers)));
         let endpoint = socket(addr)
             .and_then(|socket| {
-                let mut config = EndpointConfig::default();
+                let mut config = match server {
+                    Some(_) => known_after_a_restart(identity),
+                    None => EndpointConfig::default(),
+                };
                 config.supported_versions(vec![QUIC]);
                 let jumbo = config.max_udp_payload_size(mtu::LARGEST);
-                jumbo.expect("a page is within what QUIC allows");
+                jumbo.expect("it is within what QUIC allows");
                 let socket = TokioRuntime.wrap_udp_socket(socket)?;
                 // An agent has few links, and much to say on them.
                 let socket: Arc<dyn AsyncUdpSocket> = match server {
@@ -289,6 +294,19 @@ fn tls_error(identity: &Identity, source: Box<dyn std::error::Error + Send + Syn
         node: identity.node().clone(),
         source,
     }
+}
+
+/// Lets a node that was killed and started again tell the peers of its former links that it knows
+/// nothing of them (a stateless reset, RFC 9000 §10.3.2), so that they dial again at once instead of
+/// waiting for the idle limit. For that its connection ids and its reset tokens stem from its identity.
+fn known_after_a_restart(identity: &Identity) -> EndpointConfig {
+    let reset = identity.secret_for("mesosync stateless reset");
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*reset)));
+    let ids = identity.secret_for("mesosync connection ids");
+    let (key, _) = ids.split_first_chunk().expect("32 bytes are more than 8");
+    let key = u64::from_le_bytes(*key);
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
+    config
 }
 
 fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {

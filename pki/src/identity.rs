@@ -15,6 +15,7 @@ use std::path::Path;
 use proto::id::{Fingerprint, MeshName, NodeId};
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 pub use error::{LoadIdentityError, ParseIdentityError, SaveIdentityError};
 
@@ -176,6 +177,13 @@ impl Identity {
     #[must_use]
     pub const fn not_after(&self) -> OffsetDateTime {
         self.certificate.not_after()
+    }
+
+    /// Returns a secret of this identity for one purpose: the same whenever it is asked for, and
+    /// telling nothing of the key, or of the secret for another purpose.
+    #[must_use]
+    pub fn secret_for(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        self.key.secret_for(purpose)
     }
 
     pub(crate) fn trust(&self) -> Trust {

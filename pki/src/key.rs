@@ -13,6 +13,7 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::SigningKey,
 };
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::PublicKey;
@@ -89,6 +90,15 @@ impl PrivateKey {
         aws_lc_rs::sign::any_ecdsa_type(&PrivateKeyDer::Pkcs8(der))
     }
 
+    /// Returns a secret that nobody without this key can make, for one purpose.
+    pub(crate) fn secret_for(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut hasher = Sha256::new();
+        hasher.update(purpose);
+        hasher.update([0]); // no purpose has one, so none is the beginning of another
+        hasher.update(&*self.pkcs8);
+        Zeroizing::new(hasher.finalize().into())
+    }
+
     /// Returns the public half.
     pub(crate) fn public(&self) -> Result<PublicKey, KeyError> {
         let info = self.pair()?.subject_public_key_info();
@@ -113,6 +123,16 @@ mod tests {
         let read = PrivateKey::from_pem(&key.to_pem()).unwrap();
 
         assert_eq!(read.public(), key.public());
+    }
+
+    #[test]
+    fn secrets_differ_by_purpose_and_key_and_stay_the_same() {
+        let [one, other] = [(), ()].map(|()| PrivateKey::generate().unwrap());
+        let again = PrivateKey::from_pem(&one.to_pem()).unwrap();
+
+        assert_eq!(one.secret_for("a"), again.secret_for("a"));
+        assert_ne!(one.secret_for("a"), one.secret_for("b"));
+        assert_ne!(one.secret_for("a"), other.secret_for("a"));
     }
 
     #[test]

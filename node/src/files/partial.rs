@@ -22,9 +22,10 @@ use rustix::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    folder::{Folder, fault, give, stat_open},
+    folder::{Folder, fault as fault_of, give, stat_open},
     source::PIECE,
 };
+use crate::fault;
 
 /// How much of a name a hidden name repeats, so that it stays within [`FileName::MAX_LEN`].
 const SHOWN_OF_NAME: usize = 200;
@@ -115,7 +116,7 @@ impl Partial {
             why: Text::cut(&error.to_string()),
         })?;
         let hidden = hidden_name(name, &TransferId::from_bytes(random).to_string());
-        let fd = make(&folder, &hidden, OFlags::EXCL).map_err(|error| fault("make", error))?;
+        let fd = make(&folder, &hidden, OFlags::EXCL).map_err(|error| fault_of("make", error))?;
         Ok(Self::new(folder, name, hidden, fd, Fate::Goes))
     }
 
@@ -161,7 +162,7 @@ impl Partial {
                     self.len += more as u64;
                 }
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(fault("read what was there", error)),
+                Err(error) => return Err(fault_of("read what was there", error)),
             }
         }
         Ok(())
@@ -175,7 +176,7 @@ impl Partial {
         self.hasher = Sha256::new();
         self.len = 0;
         self.begun = 0;
-        ftruncate(&self.fd, 0).map_err(|error| fault("write", error))
+        ftruncate(&self.fd, 0).map_err(|error| fault_of("write", error))
     }
 
     /// Appends a piece. When the disk is full, nothing stays.
@@ -201,7 +202,7 @@ impl Partial {
     }
 
     fn spoilt(&mut self, error: Errno) -> FileFault {
-        let fault = fault("write", error);
+        let fault = fault_of("write", error);
         if matches!(fault, FileFault::NoSpace { .. }) {
             self.fate = Fate::Goes;
         }
@@ -221,14 +222,18 @@ impl Partial {
             return Err(FileFault::Damaged);
         }
         give(&self.fd, finish.mode, finish.modified)?;
+        fault::point("file-before-sync");
         fdatasync(&self.fd).map_err(|error| self.spoilt(error))?;
+        fault::point("file-after-sync");
         let replaced = self.folder.hold(&self.name);
         if let Err(fault) = self.folder.rename(&self.hidden, &self.name) {
             self.fate = Fate::Goes;
             return Err(fault);
         }
         self.fate = Fate::Renamed;
+        fault::point("file-after-rename");
         self.folder.sync()?;
+        fault::point("file-after-folder-sync");
         Ok(Finished { sum, replaced })
     }
 }
@@ -259,7 +264,7 @@ fn claim(folder: &Folder, hidden: &[u8]) -> Result<Claim, FileFault> {
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(Claim::Foreign),
         // Another user's, or one that was finished but for its name.
         Err(Errno::ACCESS) if folder.stat_bytes(hidden).is_ok() => return Ok(Claim::Foreign),
-        Err(error) => return Err(fault("make", error)),
+        Err(error) => return Err(fault_of("make", error)),
     };
     let stat = stat_open(&fd)?;
     if !is_ours(&stat) {
@@ -268,7 +273,7 @@ fn claim(folder: &Folder, hidden: &[u8]) -> Result<Claim, FileFault> {
     match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Ok(Claim::Foreign),
-        Err(error) => return Err(fault("lock", error)),
+        Err(error) => return Err(fault_of("lock", error)),
     }
     let named = match folder.stat_bytes(hidden) {
         Ok(named) => named,
@@ -278,7 +283,7 @@ fn claim(folder: &Folder, hidden: &[u8]) -> Result<Claim, FileFault> {
     if (named.st_dev, named.st_ino) != (stat.st_dev, stat.st_ino) {
         return Ok(Claim::Moved);
     }
-    fchmod(&fd, OWNERS).map_err(|error| fault("set the mode", error))?;
+    fchmod(&fd, OWNERS).map_err(|error| fault_of("set the mode", error))?;
     let len = stat_open(&fd)?.st_size;
     Ok(Claim::Ours(fd, u64::try_from(len).unwrap_or(0)))
 }

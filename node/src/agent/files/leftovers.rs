@@ -26,6 +26,8 @@ use rustix::{
     process::geteuid,
 };
 
+use crate::fault;
+
 /// How long a broken copy may be continued.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -59,17 +61,21 @@ impl Leftovers {
         );
         path.push(OsStr::from_bytes(hidden));
         let record = self.records.join(transfer.to_string());
+        fault::point("copy-before-note");
         let noted = fs_err::create_dir_all(&self.records)
             .and_then(|()| fs_err::write(record, path.as_os_str().as_bytes()));
         if let Err(error) = noted {
             tracing::warn!(%error, "a copy is not recorded; what it leaves if it breaks stays");
         }
+        fault::point("copy-after-note");
     }
 
     /// Forgets a copy that is whole.
     pub(super) fn forget(&self, transfer: TransferId) {
+        fault::point("copy-before-forgotten");
         // One that was not noted, or a disk that fails: the next sweep sees that nothing is there.
         drop(fs_err::remove_file(self.records.join(transfer.to_string())));
+        fault::point("copy-after-forgotten");
     }
 
     /// Removes what nobody has continued for too long, and the oldest of what is too much, on a thread

@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
+use proto::frame::Frame;
+use quinn::ConnectionError;
 use rustix::process::Signal;
-use scenarios::{Lab, PATIENCE, Process, eventually, proxy::Proxy};
+use scenarios::{Lab, PATIENCE, Process, eventually, peer::Peer, proxy::Proxy};
 
 use super::{
     run_through,
@@ -134,4 +136,20 @@ fn detached_run_is_heard_whole_by_whoever_asks_with_its_id() {
     // How a run is kept is part of what was asked for.
     assert!(later.stderr_text().contains("another request"), "{later:?}");
     assert_eq!(counter.starts(), 1);
+}
+
+#[test]
+fn agent_that_was_killed_and_is_back_says_that_it_knows_no_link_of_before() {
+    let mut lab = Lab::loopback();
+    let alice = lab.mesh().issue_controller("alice");
+    let peer = Peer::honest(lab.agent(0).address(), &alice);
+    // With this the handshake is over for both.
+    let _ = peer.hello().unwrap();
+
+    lab.agent(0).kill();
+    lab.agent(0).restart();
+    let _unanswered = peer.ask(&Frame::AskCapabilities);
+
+    // Not the silence of half a minute, after which a link is lost in any case.
+    assert_eq!(peer.wait_closed(), ConnectionError::Reset);
 }
