@@ -143,22 +143,24 @@ impl Image {
     #[allow(unsafe_code, reason = "runs between fork and exec")]
     pub(super) unsafe fn enter(&self, descriptors: Descriptors) -> ! {
         // SAFETY: as this function's own.
-        let (step, errno) = unsafe {
-            let step = self.take_steps(descriptors);
-            (step, last_errno())
+        let (step, errno, report_to) = unsafe {
+            let mut report_to = descriptors.report;
+            let step = self.take_steps(descriptors, &mut report_to);
+            (step, last_errno(), report_to)
         };
         let [a, b, c, d] = errno.to_ne_bytes();
         let report = [number(step), a, b, c, d];
         // SAFETY: writes from a live array and exits without unwinding or running destructors.
         unsafe {
-            libc::write(descriptors.report, report.as_ptr().cast(), report.len());
+            libc::write(report_to, report.as_ptr().cast(), report.len());
             libc::_exit(127)
         }
     }
 
-    /// Returns only with the step that failed, its reason being in `errno`.
+    /// Returns only with the step that failed, its reason being in `errno`; `report` is then where to
+    /// report it.
     #[allow(unsafe_code, reason = "runs between fork and exec")]
-    unsafe fn take_steps(&self, descriptors: Descriptors) -> Step {
+    unsafe fn take_steps(&self, descriptors: Descriptors, report: &mut RawFd) -> Step {
         // SAFETY: system calls on arguments that the parent has laid out; nothing allocates or locks.
         unsafe {
             if descriptors
@@ -186,7 +188,9 @@ impl Image {
             if self.on_terminal && !take_terminal() {
                 return Step::Terminal;
             }
-            close_the_rest_at_exec();
+            if !close_the_rest(report) {
+                return Step::Stdio;
+            }
             if self
                 .cwd
                 .as_ref()
@@ -285,26 +289,39 @@ unsafe fn take_terminal() -> bool {
     unsafe { libc::ioctl(0, libc::TIOCSCTTY as _, ONLY_IF_FREE) == 0 }
 }
 
-/// Lets no descriptor through that the agent got from its own parent without close-on-exec.
+/// Closes everything but the first three descriptors and `report`, which becomes the fourth.
+///
+/// Close-on-exec is not enough: a working directory or a program on a file system that hangs keeps
+/// this process from its exec, and with it whatever it holds of the agent's: the ends of other runs'
+/// pipes, which would never end, and the agent's lock and socket.
 #[allow(unsafe_code, reason = "runs between fork and exec")]
 #[cfg(target_os = "linux")]
-unsafe fn close_the_rest_at_exec() {
-    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
-    // SAFETY: a system call without pointers. Kernels before 5.11 refuse it; there the agent's own
-    // descriptors still close, since each is opened with close-on-exec.
+unsafe fn close_the_rest(report: &mut RawFd) -> bool {
+    const FOURTH: RawFd = 3;
+    // SAFETY: system calls without pointers, on this process's own copy of the table of descriptors.
+    // Kernels before 5.9 refuse the second; there they close at the exec, since each was opened so.
     unsafe {
+        if *report != FOURTH {
+            if libc::dup3(*report, FOURTH, libc::O_CLOEXEC) < 0 {
+                return false;
+            }
+            *report = FOURTH;
+        }
         libc::syscall(
             libc::SYS_close_range,
-            3 as libc::c_uint,
+            (FOURTH + 1) as libc::c_uint,
             libc::c_uint::MAX,
-            CLOSE_RANGE_CLOEXEC,
+            0 as libc::c_uint,
         );
     }
+    true
 }
 
 #[allow(unsafe_code, reason = "runs between fork and exec")]
 #[cfg(not(target_os = "linux"))]
-unsafe fn close_the_rest_at_exec() {}
+unsafe fn close_the_rest(_: &mut RawFd) -> bool {
+    true
+}
 
 /// Undoes what the agent has set, most of all that it ignores SIGPIPE, which would be inherited.
 #[allow(unsafe_code, reason = "runs between fork and exec")]

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod failures;
+mod hanging;
 mod machine;
 mod terminal;
 mod trees;
