@@ -103,7 +103,12 @@ pub(super) async fn conduct(
     };
     let (until, until_seen) = watch::channel(Until::End);
     let ended = {
-        let running = pin!(pipes.pump(&spool, &activity, until_seen));
+        let running = pin!(async {
+            tokio::select! {
+                how = pipes.pump(&spool, &activity, until_seen) => how,
+                never = spool.keep_spilling() => match never {},
+            }
+        });
         let mut pump = Pump {
             running,
             done: None,
@@ -126,7 +131,6 @@ impl Conduct {
         let limits = self.request.limits;
         let spool = Arc::clone(&self.spool);
         let activity = Arc::clone(&self.activity);
-        let mut spill = pin!(spool.keep_spilling());
         let mut orphaned = pin!(spool.orphaned());
         let mut wall = pin!(deadline(activity.start(), limits.wall_ms));
         let idle = limits.idle_ms.map(Duration::from_millis);
@@ -143,7 +147,6 @@ impl Conduct {
                     Pumped::Limit => return Cause::Reached(Limit::Output),
                 },
                 exit = self.process.wait() => return Cause::Exit(self.exit(exit)),
-                never = &mut spill => match never {},
             }
         }
     }
@@ -164,7 +167,7 @@ impl Conduct {
             Cause::Orphaned => (Wire::LinkLost, Some(grace)),
         };
         let tree = match grace {
-            None => left(self.process.leftover()),
+            None => left(self.process.leftover().await),
             Some(grace) => self.end_tree(grace, pump).await,
         };
         self.ended(result, tree)
@@ -256,7 +259,10 @@ async fn deadline(start: Instant, limit_ms: Option<u64>) {
     }
 }
 
-fn left(mut pids: Vec<u32>) -> Tree {
+fn left(pids: Option<Vec<u32>>) -> Tree {
+    let Some(mut pids) = pids else {
+        return Tree::Unconfirmed { pids: Vec::new() };
+    };
     pids.truncate(Tree::MAX_PIDS);
     if pids.is_empty() {
         Tree::Gone

@@ -203,10 +203,13 @@ impl Cgroup {
         !self.path.exists()
     }
 
-    /// Tells whether a process is alive in the group or below it; yes if that cannot be read.
+    /// Tells whether a process is alive in the group or below it. Where that cannot be read: no if
+    /// somebody has removed the group, which can be done only while it is empty, and else yes.
     pub(super) fn is_populated(&self) -> bool {
         let mut events = [0; 256];
-        let read = self.events.read_at(&mut events, 0).unwrap_or(0);
+        let Ok(read) = self.events.read_at(&mut events, 0) else {
+            return !self.is_removed();
+        };
         !events[..read]
             .split(|byte| *byte == b'\n')
             .any(|line| line == b"populated 0")
@@ -291,7 +294,7 @@ fn clear(own: &Path) -> io::Result<usize> {
     let deadline = Instant::now() + LEFTOVER_LIMIT;
     while group.is_populated() {
         if group.kill().is_err() {
-            super::descendants::kill_members(group.pids(), || group.pids());
+            super::descendants::kill_members(&group.pids(), || group.pids());
             group.thaw();
         }
         if Instant::now() > deadline {

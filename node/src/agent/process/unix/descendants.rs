@@ -7,6 +7,8 @@
 //! process id is a number that the kernel gives away again, so it goes with the time of its start.
 
 use std::collections::HashMap;
+#[cfg(target_os = "linux")]
+use std::collections::HashSet;
 
 use proto::id::RunId;
 use rustix::process::Signal;
@@ -157,34 +159,70 @@ impl Entry {
 
 /// Kills those of `pids` that `members` still names after their process can no longer be mistaken.
 #[cfg(target_os = "linux")]
-pub(super) fn kill_members(pids: Vec<u32>, members: impl Fn() -> Vec<u32>) {
-    signal_members(pids, Signal::KILL, members);
+pub(super) fn kill_members(pids: &[u32], members: impl Fn() -> Vec<u32>) {
+    signal_members(pids, &[Signal::KILL], members);
 }
 
-/// Signals those of `pids` that `members` still names after their process can no longer be mistaken.
+/// Sends `signals` to those of `pids` that `members` still names after their process can no longer be
+/// mistaken.
+///
+/// Many are pinned before the members are read once: to read them for each would take the square of
+/// their number.
 #[cfg(target_os = "linux")]
-pub(super) fn signal_members(pids: Vec<u32>, signal: Signal, members: impl Fn() -> Vec<u32>) {
-    for pid in pids {
-        send(pid, signal, || members().contains(&pid));
+pub(super) fn signal_members(pids: &[u32], signals: &[Signal], members: impl Fn() -> Vec<u32>) {
+    /// Descriptors held at once.
+    const PINNED: usize = 256;
+    for some in pids.chunks(PINNED) {
+        let pinned: Vec<Pinned> = some.iter().filter_map(|pid| Pinned::new(*pid)).collect();
+        let members: HashSet<u32> = members().into_iter().collect();
+        for process in pinned.iter().filter(|one| members.contains(&one.pid)) {
+            signals.iter().for_each(|signal| process.send(*signal));
+        }
     }
 }
 
-/// Sends `signal` to `pid` if `is_meant` says so after the process was pinned, where the system can.
+/// A process whose number means nobody else while this is held, where the system can.
+#[cfg(target_os = "linux")]
+struct Pinned {
+    pid: u32,
+    /// `None` before Linux 5.3.
+    process: Option<std::os::fd::OwnedFd>,
+}
+
+#[cfg(target_os = "linux")]
+impl Pinned {
+    /// Returns `None` if there is no such process.
+    fn new(pid: u32) -> Option<Self> {
+        use rustix::process::{PidfdFlags, pidfd_open};
+        let process = match pidfd_open(raw(pid)?, PidfdFlags::empty()) {
+            Ok(process) => Some(process),
+            Err(rustix::io::Errno::NOSYS) => None,
+            Err(error) => {
+                tracing::debug!(pid, %error, "process not signalled");
+                return None;
+            }
+        };
+        Some(Self { pid, process })
+    }
+
+    fn send(&self, signal: Signal) {
+        use rustix::process::{kill_process, pidfd_send_signal};
+        let sent = match (&self.process, raw(self.pid)) {
+            (Some(process), _) => pidfd_send_signal(process, signal),
+            (None, Some(pid)) => kill_process(pid, signal),
+            (None, None) => return,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(pid = self.pid, %error, "process not signalled");
+        }
+    }
+}
+
+/// Sends `signal` to `pid` if `is_meant` says so after the process was pinned.
 #[cfg(target_os = "linux")]
 fn send(pid: u32, signal: Signal, is_meant: impl Fn() -> bool) {
-    use rustix::{
-        io::Errno,
-        process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal},
-    };
-    let Some(pid) = raw(pid) else { return };
-    let sent = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(process) if is_meant() => pidfd_send_signal(process, signal),
-        Err(Errno::NOSYS) if is_meant() => kill_process(pid, signal),
-        Ok(_) => return,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = sent {
-        tracing::debug!(?pid, %error, "process not signalled");
+    if let Some(process) = Pinned::new(pid).filter(|_| is_meant()) {
+        process.send(signal);
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::{fmt, io, thread, time::Duration};
 
-use tokio::{net::unix::pipe, time::Instant};
+use tokio::{
+    net::unix::pipe,
+    sync::oneshot,
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 use super::{Launcher, leader::Leader, terminal::Terminal, tree::Tree};
 use crate::agent::process::{Exit, TreeEnd};
@@ -41,7 +46,7 @@ pub struct Process {
     /// process is one.
     pub terminal: Option<Terminal>,
     pub(super) pid: u32,
-    pub(super) remains: Option<Remains>,
+    pub(super) held: Held,
     pub(super) launcher: Launcher,
 }
 
@@ -51,6 +56,16 @@ pub(super) struct Remains {
     pub(super) tree: Tree,
     /// Nothing of the tree is alive, and so it stays.
     pub(super) gone: bool,
+}
+
+/// Where the remains of a process are: to look after them may take long, and one that reads the
+/// memory of processes may hang with them, so that is done on a thread.
+pub(super) enum Held {
+    Here(Box<Remains>),
+    /// On a thread, which sends them back.
+    Away(oneshot::Receiver<Box<Remains>>),
+    /// Somebody else's, or lost with a thread that broke.
+    Elsewhere,
 }
 
 impl Process {
@@ -68,19 +83,18 @@ impl Process {
     /// # Cancel safety
     /// Can be dropped and called again, also after the exit.
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        self.remains().leader.wait().await
+        match self.back().await {
+            Some(remains) => remains.leader.wait().await,
+            None => Err(io::Error::other("nobody looks after the process any more")),
+        }
     }
 
-    /// Returns the processes that are alive, apart from a first one that has exited.
+    /// Returns the processes that are alive, apart from a first one that has exited; `None` if that is
+    /// not to be found out in time.
     ///
     /// Cheap with a control group; otherwise it reads the whole table of processes.
-    pub fn leftover(&mut self) -> Vec<u32> {
-        let remains = self.remains();
-        if remains.gone {
-            Vec::new()
-        } else {
-            remains.tree.alive()
-        }
+    pub async fn leftover(&mut self) -> Option<Vec<u32>> {
+        self.look(Instant::now() + KILL_LIMIT, Remains::left).await
     }
 
     /// Ends all processes: asks them (SIGTERM), waits for as long as `grace`, kills them, and waits
@@ -93,84 +107,172 @@ impl Process {
     /// Can be dropped and called again, and then begins again.
     pub async fn end(&mut self, grace: Duration) -> TreeEnd {
         let terminal = self.terminal.clone();
-        let remains = self.remains();
-        if remains.gone || remains.settle() {
+        let asked_until = Instant::now() + grace;
+        if self.is_settled(asked_until + KILL_LIMIT).await {
             return TreeEnd::Gone;
         }
         if !grace.is_zero() {
             if let Some(terminal) = terminal {
                 terminal.hang_up();
             }
-            remains.tree.ask_to_end();
-            let deadline = Instant::now() + grace;
+            let ask = |remains: &mut Remains| remains.tree.ask_to_end();
+            self.work(asked_until, ask).await;
             let mut pause = Pause::default();
-            while !remains.tree.is_empty() && Instant::now() < deadline {
-                tokio::time::sleep(pause.next().min(deadline - Instant::now())).await;
+            while Instant::now() < asked_until && !self.is_empty(asked_until).await {
+                let left = asked_until.saturating_duration_since(Instant::now());
+                tokio::time::sleep(pause.next().min(left)).await;
             }
         }
         let deadline = Instant::now() + KILL_LIMIT;
-        let mut pause = Pause::default();
-        let mut rounds = 0;
-        while let Some(pids) = remains.kill() {
+        let (mut pause, mut rounds, mut found) = (Pause::default(), 0, Vec::new());
+        loop {
+            match self.work(deadline, Remains::kill).await {
+                Some(None) => return TreeEnd::Gone,
+                Some(Some(pids)) => found = pids,
+                // The thread hangs with what it looks at.
+                None => return TreeEnd::Unconfirmed { pids: found },
+            }
             rounds += 1;
             if rounds >= MIN_ROUNDS && Instant::now() >= deadline {
-                return TreeEnd::Unconfirmed { pids };
+                return TreeEnd::Unconfirmed { pids: found };
             }
             tokio::time::sleep(pause.next()).await;
         }
-        TreeEnd::Gone
     }
 
     /// Lets the processes live on that the first one left behind when it ended by itself, as a
     /// script does that starts a service. From here on nothing ends them, not even this agent's
     /// restart.
     pub fn release(mut self) {
-        let Some(mut remains) = self.remains.take() else {
+        let Held::Here(mut remains) = std::mem::replace(&mut self.held, Held::Elsewhere) else {
             return;
         };
-        if remains.settle() {
-            self.launcher.look_after(remains);
+        if remains.gone || (remains.tree.is_quickly_seen() && remains.settle()) {
+            self.launcher.look_after(*remains);
         } else {
             remains.leader.reap();
             self.launcher.release(remains.tree);
         }
     }
 
-    fn remains(&mut self) -> &mut Remains {
-        self.remains
-            .as_mut()
-            .expect("only drop and release take it")
+    async fn is_settled(&mut self, until: Instant) -> bool {
+        let settled = |remains: &mut Remains| remains.gone || remains.settle();
+        self.look(until, settled).await.unwrap_or(false)
+    }
+
+    async fn is_empty(&mut self, until: Instant) -> bool {
+        let empty = |remains: &mut Remains| remains.tree.is_empty();
+        self.look(until, empty).await.unwrap_or(false)
+    }
+
+    /// Looks at the remains: here where that is quick, else as [`work`](Self::work) does.
+    async fn look<T: Send + 'static>(
+        &mut self,
+        until: Instant,
+        look: impl FnOnce(&mut Remains) -> T + Send + 'static,
+    ) -> Option<T> {
+        let remains = timeout_at(until, self.back()).await.ok()??;
+        if remains.tree.is_quickly_seen() {
+            return Some(look(remains));
+        }
+        self.work(until, look).await
+    }
+
+    /// Works on the remains on a thread; `None` if that is not done by `until`.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        until: Instant,
+        work: impl FnOnce(&mut Remains) -> T + Send + 'static,
+    ) -> Option<T> {
+        // What was begun before is waited for no longer than this.
+        timeout_at(until, self.back()).await.ok()??;
+        let Held::Here(mut remains) = std::mem::replace(&mut self.held, Held::Elsewhere) else {
+            return None;
+        };
+        let (to, away) = oneshot::channel();
+        self.held = Held::Away(away);
+        let launcher = self.launcher.clone();
+        let working = spawn_blocking(move || {
+            let done = work(&mut remains);
+            if let Err(remains) = to.send(remains) {
+                launcher.end(*remains);
+            }
+            done
+        });
+        timeout_at(until, working).await.ok()?.ok()
+    }
+
+    /// Waits for the remains to be back from a thread.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    async fn back(&mut self) -> Option<&mut Remains> {
+        if let Held::Away(away) = &mut self.held {
+            self.held = match away.await {
+                Ok(remains) => Held::Here(remains),
+                Err(_) => Held::Elsewhere,
+            };
+        }
+        match &mut self.held {
+            Held::Here(remains) => Some(remains),
+            Held::Away(_) | Held::Elsewhere => None,
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let Some(mut remains) = self.remains.take() else {
-            return;
-        };
-        if !remains.gone && !remains.settle() {
-            remains.kill_within(DROP_LIMIT);
+        match std::mem::replace(&mut self.held, Held::Elsewhere) {
+            Held::Here(remains) if remains.gone || remains.tree.is_quickly_seen() => {
+                self.launcher.end(*remains);
+            }
+            Held::Here(remains) => {
+                let launcher = self.launcher.clone();
+                match tokio::runtime::Handle::try_current() {
+                    Ok(runtime) => drop(runtime.spawn_blocking(move || launcher.end(*remains))),
+                    Err(_) => launcher.end(*remains),
+                }
+            }
+            // The thread that has them finds nobody to send them to.
+            Held::Away(_) | Held::Elsewhere => {}
         }
-        self.launcher.look_after(remains);
     }
 }
 
 impl Remains {
     /// Takes note if nothing is alive, which is how most runs end.
     fn settle(&mut self) -> bool {
-        if self.tree.is_empty() && self.leader.reap() {
+        if self.tree.is_empty() {
+            self.bury();
+        }
+        self.gone
+    }
+
+    /// Returns what is alive apart from the leader.
+    fn left(&mut self) -> Vec<u32> {
+        if self.gone {
+            return Vec::new();
+        }
+        let alive = self.tree.alive();
+        if alive.is_empty() {
+            self.bury();
+        }
+        alive
+    }
+
+    /// Takes leave of the leader, if it has exited: nothing else is alive.
+    fn bury(&mut self) {
+        if self.leader.reap() {
             self.tree.marks.leader_was_reaped();
             self.gone = true;
         }
-        self.gone
     }
 
     /// Kills what is there, and returns it; `None` if nothing was.
     pub(super) fn kill(&mut self) -> Option<Vec<u32>> {
         let left = self.tree.kill();
-        if left.is_none() && self.leader.reap() {
-            self.tree.marks.leader_was_reaped();
-            self.gone = true;
+        if left.is_none() {
+            self.bury();
         }
         if self.gone {
             None
@@ -179,9 +281,12 @@ impl Remains {
         }
     }
 
-    /// Kills until nothing is left or time is up, on the caller's thread.
-    pub(super) fn kill_within(&mut self, limit: Duration) {
-        let deadline = std::time::Instant::now() + limit;
+    /// Kills for a moment, if anything is alive, on the caller's thread.
+    pub(super) fn end(&mut self) {
+        if self.gone || self.settle() {
+            return;
+        }
+        let deadline = std::time::Instant::now() + DROP_LIMIT;
         while self.kill().is_some() && std::time::Instant::now() < deadline {
             thread::sleep(Duration::from_micros(500));
         }

@@ -27,6 +27,15 @@ impl Tree {
         false
     }
 
+    /// Tells whether looking takes no time and cannot block, as reading other processes' memory can.
+    pub(super) fn is_quickly_seen(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if self.cgroup.is_some() {
+            return true;
+        }
+        false
+    }
+
     /// Returns the living processes, of the control group alone if there is one.
     pub(super) fn alive(&mut self) -> Vec<u32> {
         #[cfg(target_os = "linux")]
@@ -53,8 +62,8 @@ impl Tree {
     pub(super) fn ask_to_end(&mut self) {
         #[cfg(target_os = "linux")]
         if let Some(cgroup) = &self.cgroup {
-            signal_members(cgroup.pids(), Signal::TERM, || cgroup.pids());
-            signal_members(cgroup.pids(), Signal::CONT, || cgroup.pids());
+            let signals = [Signal::TERM, Signal::CONT];
+            signal_members(&cgroup.pids(), &signals, || cgroup.pids());
             return;
         }
         self.marks.signal(&[Signal::TERM, Signal::CONT]);
@@ -68,7 +77,7 @@ impl Tree {
         #[cfg(target_os = "linux")]
         if let Some(cgroup) = self.cgroup.as_mut().filter(|cgroup| cgroup.is_populated()) {
             if cgroup.kill().is_err() {
-                kill_members(cgroup.pids(), || cgroup.pids());
+                kill_members(&cgroup.pids(), || cgroup.pids());
                 cgroup.thaw();
             }
             return Some(cgroup.pids());

@@ -38,8 +38,9 @@ fn two_hundred_runs_leave_no_descriptor_no_child_and_no_group() {
                 use_everything(&agent, number).await;
             }
 
-            assert_eq!(descriptors(), before);
-            assert_eq!(children(), 0);
+            // What is dropped goes on a thread; the first of it may have been under way, too.
+            let clean = || descriptors() <= before && children() == 0;
+            eventually("no descriptor and no child is left", clean).await;
             if let Some(directory) = directory {
                 assert_eq!(groups(&directory), 2, "those kept for later runs");
                 drop(agent);

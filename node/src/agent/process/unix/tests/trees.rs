@@ -39,7 +39,7 @@ async fn nothing_is_left_of_a_tree_that_was_ended() {
                 "{what}"
             );
             assert!(!is_alive(process.pid()), "{what}");
-            assert_eq!(process.leftover(), Vec::<u32>::new());
+            assert_eq!(process.leftover().await, Some(Vec::new()));
             assert_eq!(process.end(NO_GRACE).await, TreeEnd::Gone);
         }
     }
@@ -66,7 +66,7 @@ async fn what_the_first_process_leaves_is_seen_and_ended_although_it_holds_the_o
         assert_eq!(process.wait().await.unwrap(), Exit::Code(3));
         eventually("both run", || marked(command.run).len() == 2).await;
 
-        let mut seen = process.leftover();
+        let mut seen = process.leftover().await.unwrap();
         let end = process.end(Duration::from_secs(10)).await;
 
         seen.sort_unstable();
