@@ -126,9 +126,9 @@ pub enum Accepted {
 /// What became of the wish that an id be never accepted.
 #[derive(Debug)]
 pub enum GaveUp {
-    /// It is on record as given up; that may be said when [`Ledger::settle`] has succeeded.
+    /// It is on record as given up, since now or before; that may be said when [`Ledger::settle`] has succeeded.
     Now(Unsettled),
-    /// It was on record before.
+    /// It was accepted before.
     Known(Entry),
 }
 
@@ -212,7 +212,10 @@ impl Ledger {
         if torn {
             memory.floor = memory.floor.max(now + SKEW);
         }
-        memory.forget(now, RETENTION);
+        // Not by age, while there is room: the clock may be ahead at a start.
+        if memory.is_full() {
+            memory.forget(now, RETENTION);
+        }
         let log = opened.start(&memory.records())?;
         let index = Mutex::new(Index { log, memory });
         Ok((Self { index }, Recovered { lost, torn }))
@@ -258,10 +261,19 @@ impl Ledger {
     ) -> Result<GaveUp, AcceptError> {
         let mut index = self.lock();
         if let Some(entry) = index.memory.entries.get(&id) {
+            if entry.state == State::GivenUp {
+                return Ok(GaveUp::Now(index.unsettled(id)));
+            }
             return Ok(GaveUp::Known(entry.clone()));
         }
         let ticket = index.insert_given_up(id, principal, now)?;
         Ok(GaveUp::Now(Unsettled { id, ticket }))
+    }
+
+    /// Returns what must be [settled](Self::settle) before it may be said that `id` was given up: what
+    /// is on record need not survive a power cut yet.
+    pub fn given_up(&self, id: RunId) -> Unsettled {
+        self.lock().unsettled(id)
     }
 
     /// Waits until a new id survives a power cut. Blocks for as long as the disk takes; many that
@@ -301,6 +313,12 @@ impl Ledger {
         self.lock().memory.entries.get(&id).cloned()
     }
 
+    /// Tells whether something is written that would not survive a power cut.
+    #[cfg(test)]
+    fn log_is_unsynced(&self) -> bool {
+        self.lock().log.is_unsynced()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Index> {
         // A panic elsewhere leaves the index whole: every change of it is one step.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
@@ -308,6 +326,14 @@ impl Ledger {
 }
 
 impl Index {
+    /// Returns all that is written, for the sake of `id`.
+    fn unsettled(&self, id: RunId) -> Unsettled {
+        Unsettled {
+            id,
+            ticket: self.log.all(),
+        }
+    }
+
     /// Enters a new id and queues its record; nobody else can enter it from here on.
     fn insert(&mut self, asked: &Accept, now: SystemTime) -> Result<Ticket, AcceptError> {
         self.make_room(now)?;
@@ -352,7 +378,6 @@ impl Index {
     /// far beyond what is remembered.
     fn make_room(&mut self, now: SystemTime) -> Result<(), AcceptError> {
         let Self { log, memory } = self;
-        let full = memory.is_full();
         for keep in [RETENTION, SHORTEST_MEMORY] {
             if memory.is_full() {
                 memory.forget(now, keep);
@@ -361,8 +386,9 @@ impl Index {
         if memory.is_full() {
             return Err(AcceptError::Full);
         }
-        // Two records an entry are usual; beyond twice that the file is mostly past.
-        if full || log.records() > 4 * memory.max_entries {
+        // Two records an entry are usual; beyond twice that the file is mostly past. What is forgotten
+        // may stay in the file: whoever reads that knows more.
+        if log.records() > 4 * memory.max_entries {
             log.rewrite(&memory.records()).map_err(AcceptError::Write)?;
         }
         Ok(())

@@ -85,6 +85,7 @@ pub(super) async fn serve(stream: Stream, request: RunRequest, shared: &Arc<Shar
             watch(stream, &spool, Counts::default(), Some(head)).await;
         }
         Err(refusal) => {
+            let refusal = proven(request.id, refusal, shared).await;
             tracing::warn!(run = %request.id, peer = %stream.peer, why = %refusal, "run refused");
             stream.finish(Frame::Refused(refusal)).await;
         }
@@ -114,7 +115,7 @@ pub(super) async fn attach(stream: Stream, attach: Attach, shared: &Arc<Shared>)
                     return watch(stream, &spool, have, None).await;
                 }
                 Ok(Recorded::InProgress) => {}
-                Err(refusal) => break refusal,
+                Err(refusal) => break proven(attach.run, refusal, shared).await,
             },
             Err(refusal) => break refusal,
         }
@@ -347,17 +348,29 @@ async fn give_up(id: RunId, peer: &NodeName, shared: &Arc<Shared>) -> Result<Rec
         Ok(GaveUp::Known(entry)) => read(&entry),
         Ok(GaveUp::Now(unsettled)) => {
             tracing::info!(run = %id, %peer, "a run was cancelled that was never asked for");
-            let shared = Arc::clone(shared);
-            let settled = spawn_blocking(move || shared.ledger.settle(&unsettled)).await;
-            match settled {
-                Ok(Ok(())) => Err(Refusal::GivenUp),
-                Ok(Err(error)) => Err(refusal(&error)),
-                Err(error) => Err(Refusal::Ledger {
-                    why: Text::cut(&error.to_string()),
-                }),
-            }
+            Err(given_up(unsettled, shared).await)
         }
         Err(error) => Err(refusal(&error)),
+    }
+}
+
+/// Says that an id was given up only when that survives a power cut: for the caller it is the proof that
+/// nothing was started, and never will be.
+async fn proven(id: RunId, refusal: Refusal, shared: &Arc<Shared>) -> Refusal {
+    if refusal == Refusal::GivenUp {
+        return given_up(shared.ledger.given_up(id), shared).await;
+    }
+    refusal
+}
+
+async fn given_up(unsettled: Unsettled, shared: &Arc<Shared>) -> Refusal {
+    let shared = Arc::clone(shared);
+    match spawn_blocking(move || shared.ledger.settle(&unsettled)).await {
+        Ok(Ok(())) => Refusal::GivenUp,
+        Ok(Err(error)) => refusal(&error),
+        Err(error) => Refusal::Ledger {
+            why: Text::cut(&error.to_string()),
+        },
     }
 }
 

@@ -223,6 +223,21 @@ impl Log {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn is_unsynced(&self) -> bool {
+        let progress = self.syncs.lock();
+        progress.synced < progress.written
+    }
+
+    /// Returns what syncs all that is written.
+    pub(super) fn all(&self) -> Ticket {
+        Ticket {
+            number: self.syncs.lock().written,
+            file: Arc::clone(&self.file),
+            syncs: Arc::clone(&self.syncs),
+        }
+    }
+
     /// Makes room for one more record. A full disk shows here, before anything of the record is
     /// written.
     fn allocate(&mut self) -> io::Result<()> {
@@ -255,6 +270,8 @@ impl Log {
             return Err(error);
         }
         self.file = Arc::new(file);
+        // What was written to the former file waits for that one; all of it is in the new one, too.
+        self.syncs = Arc::default();
         self.records = records.len();
         self.end = end;
         self.allocated = bytes.len() as u64;

@@ -173,8 +173,10 @@ fn a_window_longer_than_ten_minutes_counts_as_ten() {
 #[test]
 fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
     // Enough for the file to be rewritten, so that the floor alone remembers.
+    const FULL: usize = 2001;
     let home = home();
-    let (ledger, _) = open(&home, noon());
+    let open = |now| Ledger::open_with(home.path(), now, FULL).expect("a sound ledger");
+    let (ledger, _) = open(noon());
     let many: Vec<Accept> = (1000..3000).map(|n| asked(n, noon())).collect();
     let judged = accept_all(&ledger, &many);
     assert!(judged.iter().all(is_new));
@@ -182,14 +184,16 @@ fn with_the_clock_set_back_nothing_that_was_accepted_is_new() {
     for asked in many.iter().chain([&asked(1, noon())]) {
         ledger.ended(asked.id, b"so", noon()).unwrap();
     }
-    let (ledger, _) = reopen(&home, ledger, noon() + 2 * DAY);
+    drop(ledger);
+    let (ledger, _) = open(noon() + 2 * DAY);
     assert_eq!(
         ledger.get(asked(1, noon()).id),
         None,
-        "a day is what is remembered"
+        "a day is what is remembered when there is no room for more"
     );
 
-    let (ledger, _) = reopen(&home, ledger, noon());
+    drop(ledger);
+    let (ledger, _) = open(noon());
     let judged = accept(&ledger, &asked(1, noon()), noon());
 
     assert!(
@@ -236,8 +240,68 @@ fn an_id_that_was_given_up_is_never_accepted_also_after_a_restart() {
 
     let judged = accept(&ledger, &asked, noon());
     assert!(matches!(judged, Err(AcceptError::GivenUp)));
-    let again = ledger.give_up(asked.id, &asked.principal, noon()).unwrap();
-    assert!(matches!(again, GaveUp::Known(_)));
+}
+
+#[test]
+fn who_asks_again_that_an_id_be_given_up_waits_for_the_disk_as_the_first_one_does() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let asked = asked(1, noon());
+    let first = ledger.give_up(asked.id, &asked.principal, noon()).unwrap();
+    assert!(matches!(first, GaveUp::Now(_)));
+
+    let second = ledger.give_up(asked.id, &asked.principal, noon()).unwrap();
+
+    assert!(matches!(second, GaveUp::Now(_)));
+    assert!(ledger.log_is_unsynced());
+    ledger.settle(&ledger.given_up(asked.id)).unwrap();
+    assert!(!ledger.log_is_unsynced());
+}
+
+#[test]
+fn a_restart_with_the_clock_ahead_forgets_no_run() {
+    let home = home();
+    let (ledger, _) = open(&home, noon());
+    let one = asked(1, noon());
+    assert!(is_new(&accept(&ledger, &one, noon())));
+    ledger.ended(one.id, b"so", noon()).unwrap();
+
+    let (ledger, _) = reopen(&home, ledger, noon() + 2 * DAY);
+    let later = noon() + MINUTE;
+
+    assert!(is_earlier(&accept(&ledger, &asked(1, later), later)));
+}
+
+#[test]
+fn a_rewritten_file_does_not_pass_for_synced_because_the_former_one_was() {
+    let home = home();
+    let (ledger, _) = Ledger::open_with(home.path(), noon(), 10).expect("a sound ledger");
+    let settled = |id: u128, now| {
+        let one = asked(id, now);
+        assert!(is_new(&accept(&ledger, &one, now)));
+        ledger.ended(one.id, b"ok", now).unwrap();
+    };
+    let (mut id, mut now) = (0, noon());
+    // One more record, and the next acceptance rewrites the file.
+    while ledger.lock().log.records() < 4 * 10 {
+        settled(id, now);
+        (id, now) = (id + 1, now + 12 * MINUTE);
+    }
+    let before = ledger.accept(&asked(id, now), now).unwrap();
+    let after = ledger.accept(&asked(id + 1, now), now).unwrap();
+    assert!(ledger.lock().log.records() < 4 * 10, "it was rewritten");
+    let Accepted::New(before) = before else {
+        panic!("{before:?}")
+    };
+
+    ledger.settle(&before).unwrap();
+
+    assert!(ledger.log_is_unsynced());
+    let Accepted::New(after) = after else {
+        panic!("{after:?}")
+    };
+    ledger.settle(&after).unwrap();
+    assert!(!ledger.log_is_unsynced());
 }
 
 #[test]
