@@ -465,3 +465,22 @@ fn agent_runs_on_when_somebody_tidies_up_its_control_groups() {
     }
     assert!(groups.exists());
 }
+
+/// More than an agent holds in memory of a run.
+const LAST_WORDS: usize = 30 << 20;
+
+#[test]
+fn a_program_that_is_asked_to_end_may_say_much_before_it_does() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let script = format!(
+        "trap 'head -c {LAST_WORDS} /dev/zero; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+    );
+    let mut controller = start_marked(&lab, &mark, &["--grace", "25s"], &script);
+    let _ = controller.wait_for_line("ready", PATIENCE);
+
+    controller.signal(Signal::INT);
+    let finished = controller.wait_exit(PATIENCE).expect_code(130);
+
+    assert_eq!(finished.stdout.len(), "ready\n".len() + LAST_WORDS);
+}

@@ -146,7 +146,7 @@ impl Pipes {
     /// Moves output into `spool` until the pipes end, or `until` allows an earlier end.
     ///
     /// A spool without room stops the reading, and so full pipes stop the processes; when those have
-    /// ended, what they left is read in any case.
+    /// ended, what they left is read in any case, and no more than that.
     pub(super) async fn pump(
         &mut self,
         spool: &Spool,
@@ -156,12 +156,13 @@ impl Pipes {
         let mut drain_end = None;
         loop {
             let left = self.left(spool);
+            let must_read = drain_end.is_some() && !self.owes_nothing();
             let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
             if !stdout.is_open() && !stderr.is_open() {
                 return Pumped::All;
             }
             let all_read = drain_end.filter(|_| stdout.owed == 0 && stderr.owed == 0);
-            let held = hold_back(spool, activity, drain_end.is_some());
+            let held = hold_back(spool, activity, must_read);
             let (pipe, frame) = tokio::select! {
                 (pipe, frame) = next_frame(held, stdout, stderr, left) => (pipe, frame),
                 () = ended(&mut until), if drain_end.is_none() => {
@@ -203,8 +204,8 @@ impl Pipes {
 }
 
 /// Waits until the spool has room.
-async fn hold_back(spool: &Spool, activity: &Activity, is_draining: bool) {
-    if is_draining {
+async fn hold_back(spool: &Spool, activity: &Activity, must_read: bool) {
+    if must_read {
         return;
     }
     activity.waiting();
@@ -306,5 +307,42 @@ impl Pipe {
             Some(Ok(len)) => len,
             Some(Err(_)) | None => 0,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::{Command, Stdio},
+        sync::Arc,
+    };
+
+    use proto::{id::RunId, run::OnLinkLoss};
+
+    use super::*;
+    use crate::agent::spool::Folder;
+
+    #[tokio::test]
+    async fn what_is_read_after_the_end_is_what_was_there_and_not_what_others_go_on_to_write() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Arc::new(Folder::open(home.path(), |_| true).unwrap());
+        // Nobody hears this run.
+        let kept = OnLinkLoss::Keep { orphan_ms: 60_000 };
+        let (spool, _) = Spool::new(RunId::from_bytes([1; 16]), folder, kept);
+        let mut left_behind = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = std::os::fd::OwnedFd::from(left_behind.stdout.take().unwrap());
+        let receiver = Receiver::from_owned_fd(stdout).unwrap();
+        let mut pipes = Pipes::new(Some(receiver), None, None);
+        let (_until, ended) = watch::channel(Until::Drained);
+
+        let pumped = pipes.pump(&spool, &Activity::new(), ended).await;
+
+        assert_eq!(pumped, Pumped::All);
+        // Room for a caller that reads, one read, and what a pipe holds.
+        let most = (64 << 10) + LARGEST_READ as u64 + (1 << 20);
+        let read = spool.end().total();
+        assert!(read <= most, "{read} bytes");
+        left_behind.kill().unwrap();
+        left_behind.wait().unwrap();
     }
 }
