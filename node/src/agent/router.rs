@@ -284,11 +284,9 @@ async fn serve_stream(mut stream: Stream, shared: Arc<Shared>) {
             &stream,
             &format_args!("a stream began with {:?}", frame.kind()),
         ),
-        // The caller thought better of it, or its link is gone.
-        Ok(Ok(None) | Err(ReadFrameError::Stream { .. })) => {}
-        Ok(Err(error @ (ReadFrameError::Decode(_) | ReadFrameError::CutShort))) => {
-            violation(&stream, &error);
-        }
+        // The caller thought better of it, in the middle of its request perhaps, or its link is gone.
+        Ok(Ok(None) | Err(ReadFrameError::Stream { .. } | ReadFrameError::CutShort)) => {}
+        Ok(Err(error @ ReadFrameError::Decode(_))) => violation(&stream, &error),
         Err(_) => stream.frames.stop(CloseCode::Abandoned),
     }
 }

@@ -4,7 +4,7 @@ mod broken; // links, processes and disks that fail in the middle
 mod folders; // trees, their attributes and what is in them besides files
 mod hostile; // agents that lie
 mod places; // what a destination means, and what cannot be one
-mod points; // either end killed around each durable write
+pub(crate) mod points; // either end killed around each durable write
 mod requests; // controllers that lie
 
 use std::{

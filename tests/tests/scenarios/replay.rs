@@ -515,8 +515,6 @@ fn bytes_that_are_no_request_close_the_link_and_nothing_else() {
         ),
         ("an empty body", vec![1, 0, 0, 0, 0]),
         ("HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("a cut header", run[..3].to_vec()),
-        ("a cut request", run[..run.len() - 1].to_vec()),
         ("bytes after a request, within its frame", longer(&run)),
         ("bytes after a cancel, within its frame", longer(&cancel)),
     ];
@@ -529,6 +527,26 @@ fn bytes_that_are_no_request_close_the_link_and_nothing_else() {
         );
     }
     stage.assert_alive_with(0);
+}
+
+#[test]
+fn a_request_that_is_cut_short_is_none_and_its_link_lives_on() {
+    let mut stage = Stage::new();
+    let run = bytes_of(&Frame::Run(Box::new(stage.request())));
+    let peer = stage.peer();
+
+    for cut in [3, run.len() - 1] {
+        let mut wire = peer.open().unwrap();
+        wire.send(&run[..cut]).unwrap();
+        wire.finish();
+        assert_eq!(wire.next().unwrap(), None, "{cut} bytes of it");
+    }
+
+    let answer = peer.run(&stage.request());
+    assert!(
+        matches!(answer.first(), Some(Frame::Started(_))),
+        "{answer:?}"
+    );
 }
 
 #[test]

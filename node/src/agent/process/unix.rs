@@ -45,7 +45,7 @@ use self::{
     image::Image,
     leader::Leader,
     pipes::Pipes,
-    process::{MIN_ROUNDS, Remains},
+    process::{Held, MIN_ROUNDS, Remains},
     start::Failed,
 };
 use super::{Command, Containment, OsCode, SpawnError, Stdin, Step};
@@ -161,18 +161,18 @@ impl Launcher {
             terminal,
             ..
         } = pipes;
-        let remains = Some(Remains {
+        let held = Held::Here(Box::new(Remains {
             leader,
             tree,
             gone: false,
-        });
+        }));
         Ok(Process {
             stdin,
             stdout: Some(stdout),
             stderr,
             terminal,
             pid,
-            remains,
+            held,
             launcher: self.clone(),
         })
     }
@@ -202,6 +202,12 @@ impl Launcher {
     /// Lets what is alive of `tree` live on.
     fn release(&self, tree: tree::Tree) {
         self.shared.means.release(tree);
+    }
+
+    /// Ends what is left of a process that nobody waits for any more; blocks for a moment.
+    fn end(&self, mut remains: Remains) {
+        remains.end();
+        self.look_after(remains);
     }
 
     /// Sees that `remains` die and are reaped, at once or later.

@@ -295,6 +295,7 @@ fn every_fault_point_of_the_source_is_one_of_these() {
 
     let agent = AGENT.iter().map(|(point, _, _)| *point);
     let all = agent.chain(MENDING).chain(CALLER).chain(COMING);
+    let all = all.chain(crate::files::points::all());
     let known: BTreeSet<String> = all.map(ToOwned::to_owned).collect();
 
     assert_eq!(found, known);

@@ -28,6 +28,11 @@ const RECORDS: [(&str, Shows); 4] = [
     ("copy-after-forgotten", Shows::New),
 ];
 
+/// All points of copies.
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    WRITER.into_iter().chain(RECORDS).map(|(point, _)| point)
+}
+
 /// More than one piece, and more than is written behind the disk's back at once.
 const LEN: usize = 9 << 20;
 
