@@ -9,6 +9,7 @@ mod characters;
 pub mod events;
 pub mod fleet;
 mod live;
+pub(crate) mod messages;
 pub mod report;
 mod sink;
 pub mod status;
@@ -80,10 +81,7 @@ pub fn say(text: &dyn Display) {
 /// Writes a line about all targets to standard error. Where there are several, no line of a host
 /// is without its name, so this one needs no mark.
 pub fn tell(text: &dyn Display) {
-    let begun = !std::mem::take(&mut *current_line()).is_empty();
-    let newline = if begun { "\n" } else { "" };
-    // In one piece; and without a standard error there is nobody to tell.
-    live::aside(|| drop(io::stderr().write_all(format!("{newline}{text}\n").as_bytes())));
+    messages::tell(text.to_string());
 }
 
 /// Writes an error with its whole chain, once, and what to do next.

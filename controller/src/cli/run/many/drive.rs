@@ -106,8 +106,8 @@ impl Drive {
                         return Until::LeftEarly;
                     }
                     interrupted = true;
-                    output::say(&"cancelling; Ctrl-C again leaves at once");
                     fleet.cancel();
+                    output::say(&"cancelling; Ctrl-C again leaves at once");
                 }
                 _ = ticks.tick(), if self.live.is_some() => {
                     self.live.iter_mut().for_each(Live::draw);

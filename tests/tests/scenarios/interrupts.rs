@@ -1,0 +1,127 @@
+//! Ctrl-C while nobody reads what is shown: it is heard, carried out, and keeps what was gathered.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+use scenarios::{Lab, PATIENCE, Process, Stdin, Stdout, eventually};
+use serde_json::Value;
+
+use crate::props::{Mark, run_command};
+
+/// Returns `command` with standard error where standard output goes, as `2>&1` does.
+fn on_one_stream(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" 2>&1"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear();
+    for (key, value) in command.get_envs() {
+        shell.env(key, value.unwrap_or_default());
+    }
+    shell
+}
+
+#[track_caller]
+fn unread(command: Command) -> Process {
+    Process::start_with(command, Stdin::Empty, Stdout::Unread)
+}
+
+/// Waits until the pipe that nobody reads takes no more: until a thread of the program waits in a write.
+#[track_caller]
+fn wait_until_stalled(process: &Process) {
+    let tasks = format!("/proc/{}/task", process.id());
+    eventually(PATIENCE, || {
+        let mut threads = fs_err::read_dir(&tasks).unwrap().flatten();
+        threads.any(|thread| {
+            let at = fs_err::read_to_string(thread.path().join("wchan")).unwrap_or_default();
+            at.contains("pipe_write")
+        })
+    });
+}
+
+fn lab_of(names: &[&str]) -> Lab {
+    let mut lab = Lab::new();
+    for name in names {
+        lab.start_agent(name);
+    }
+    lab
+}
+
+#[test]
+fn cancelled_though_the_message_finds_no_room_in_the_same_pipe() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let id = mark.id();
+    let command = run_command(&lab, vec!["--run-id", &id, "--grace", "100ms"], vec!["yes"]);
+    let mut stalled = unread(on_one_stream(&command));
+    wait_until_stalled(&stalled);
+
+    stalled.signal(Signal::INT);
+    mark.wait_until_nothing_is_left("a run that was cancelled");
+    stalled.signal(Signal::INT);
+
+    let _ = stalled.wait_exit(PATIENCE).expect_code(130);
+}
+
+#[test]
+fn fleet_is_cancelled_though_its_reasons_find_no_room_in_the_same_pipe() {
+    let lab = lab_of(&["w1", "w2"]);
+    let mark = Mark::new();
+    let id = mark.id();
+    // The limit gives each a reason to be told of, and the ones that wait behind them have none.
+    let words = [
+        "run",
+        "-t",
+        "w[1-2]",
+        "--run-id",
+        &id,
+        "--timeout",
+        "2s",
+        "--grace",
+        "100ms",
+        "--",
+        "yes",
+    ];
+    let mut stalled = unread(on_one_stream(&lab.controller(words)));
+    wait_until_stalled(&stalled);
+
+    mark.wait_until_nothing_is_left("runs over their time limit");
+    // Two that follow at once may be heard as one.
+    eventually(PATIENCE, || {
+        let running = stalled.is_running();
+        if running {
+            interrupt(&stalled);
+        }
+        !running
+    });
+}
+
+/// Sends Ctrl-C to a program that may have ended, but has not been reaped.
+fn interrupt(process: &Process) {
+    let pid = i32::try_from(process.id()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+}
+
+#[test]
+fn last_line_for_a_stalled_reader_lands_in_no_other_and_keeps_nobody() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let id = mark.id();
+    let options = vec!["--run-id", &id, "--ndjson", "--grace", "1h"];
+    let script = "trap '' INT TERM; yes; exec yes";
+    let mut stalled = unread(run_command(&lab, options, vec!["sh", "-c", script]));
+    wait_until_stalled(&stalled);
+
+    stalled.signal(Signal::INT);
+    let _ = stalled.wait_for_line("cancelling; Ctrl-C again leaves at once", PATIENCE);
+    stalled.signal(Signal::INT);
+
+    let finished = stalled.wait_exit(PATIENCE).expect_code(130);
+    let shown = finished.stdout_text();
+    // Only the last may be cut, by the end of the program.
+    let whole = shown.rsplit_once('\n').unwrap().0;
+    for line in whole.lines() {
+        let event: Result<Value, _> = serde_json::from_str(line);
+        assert!(event.is_ok_and(|event| event["event"].is_string()));
+    }
+}
