@@ -14,6 +14,11 @@ use super::setup;
 /// How long those are waited for who are to read the last words, when somebody has had enough.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Somebody had enough.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before all output was written")]
+pub(super) struct Interrupted;
+
 /// Whether a signal was heard.
 static HEARD: AtomicBool = AtomicBool::new(false);
 

@@ -3,10 +3,13 @@
 use std::process::Command;
 
 use rustix::process::Signal;
-use scenarios::{Lab, PATIENCE, Process, Stdin, Stdout, eventually};
+use scenarios::{Finished, Lab, PATIENCE, Process, Stdin, Stdout, eventually};
 use serde_json::Value;
 
 use crate::props::{Mark, run_command};
+
+/// More than any pipe holds, so that it waits for its reader.
+const MUCH: usize = 4 << 20;
 
 /// Returns `command` with standard error where standard output goes, as `2>&1` does.
 fn on_one_stream(command: &Command) -> Command {
@@ -93,6 +96,8 @@ fn fleet_is_cancelled_though_its_reasons_find_no_room_in_the_same_pipe() {
         }
         !running
     });
+
+    let _ = stalled.wait_exit(PATIENCE).expect_code(130);
 }
 
 /// Sends Ctrl-C to a program that may have ended, but has not been reaped.
@@ -124,4 +129,41 @@ fn last_line_for_a_stalled_reader_lands_in_no_other_and_keeps_nobody() {
         let event: Result<Value, _> = serde_json::from_str(line);
         assert!(event.is_ok_and(|event| event["event"].is_string()));
     }
+}
+
+/// Starts a run on w1 and w2 whose gathered output is more than the reader takes, and interrupts the
+/// writing.
+#[track_caller]
+fn interrupted_while_it_writes(options: &[&str], targets: &str) -> Finished {
+    let lab = lab_of(&["w1", "w2"]);
+    let script = format!("head -c {MUCH} /dev/zero | tr '\\0' x; echo; echo $$");
+    let mut words = vec!["run", "-t", targets];
+    words.extend(options);
+    words.extend(["--", "sh", "-c", &script]);
+    let mut stalled = unread(lab.controller(words));
+    wait_until_stalled(&stalled);
+
+    stalled.signal(Signal::INT);
+    stalled.wait_exit(PATIENCE)
+}
+
+#[test]
+fn writing_that_was_interrupted_is_no_success_of_a_fleet() {
+    for form in [&["--json"][..], &["-b"]] {
+        let finished = interrupted_while_it_writes(form, "w[1-2]").expect_code(130);
+
+        let said = finished.stderr_text();
+        let line = "controller: interrupted before all output was written\n";
+        assert!(said.contains(line), "{said}");
+        assert!(said.contains("Finished 2/2 in "), "{said}");
+    }
+}
+
+#[test]
+fn writing_that_was_interrupted_is_said_of_one_target_too() {
+    let finished = interrupted_while_it_writes(&["--json"], "w1").expect_code(130);
+
+    let said = finished.stderr_text();
+    let line = "controller: w1: interrupted before all output was written\n";
+    assert!(said.contains(line), "{said}");
 }

@@ -15,7 +15,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::stdin::{self, Source};
 use crate::{
-    cli::interrupt::{Interrupts, LAST_WORDS},
+    cli::interrupt::{Interrupted, Interrupts, LAST_WORDS},
     config::DEFAULT_GRACE,
     maybe::maybe,
     output::{
@@ -152,7 +152,10 @@ pub(in crate::cli) async fn drive(
             Err(error) => Driven::OutputFailed(error),
             Ok(()) => Driven::Over,
         },
-        () = interrupts.next() => Driven::LeftEarly,
+        () = interrupts.next() => {
+            output::say(&format!("{}: {Interrupted}", drive.target));
+            Driven::LeftEarly
+        }
     }
 }
 
@@ -378,6 +381,7 @@ impl Drive<'_> {
 
     fn leave(&self) {
         if self.running.ended().is_some() {
+            output::say(&format!("{}: {Interrupted}", self.target));
             return;
         }
         output::say(&format!(
