@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use scenarios::{Finished, Lab, PATIENCE, Process, Stdin, Stdout, eventually};
 use serde_json::Value;
 
-use crate::props::{Mark, run_command};
+use crate::props::{Mark, TARGET, run_command, start_marked};
 
 /// More than any pipe holds, so that it waits for its reader.
 const MUCH: usize = 4 << 20;
@@ -166,4 +166,70 @@ fn writing_that_was_interrupted_is_said_of_one_target_too() {
     let said = finished.stderr_text();
     let line = "controller: w1: interrupted before all output was written\n";
     assert!(said.contains(line), "{said}");
+}
+
+/// Interrupts `process`, which gathers its output for a report, until it leaves, and returns that.
+#[track_caller]
+fn report_of_what_is_left(lab: &Lab, mut process: Process, signals: usize) -> Value {
+    let written = lab.mesh().folder().join("written");
+    eventually(PATIENCE, || written.exists());
+    process.signal(Signal::INT);
+    if signals > 1 {
+        let _ = process.wait_for_line("cancelling; Ctrl-C again leaves at once", PATIENCE);
+        process.signal(Signal::INT);
+    }
+    let finished = process.wait_exit(PATIENCE).expect_code(130);
+    serde_json::from_str(&finished.stdout_text()).unwrap()
+}
+
+/// Writes more than fits between the program and its caller's memory, and goes on for ever.
+fn much_and_no_end(lab: &Lab) -> String {
+    let folder = lab.mesh().folder().display();
+    format!(
+        "trap '' INT TERM; echo ready >&2; head -c 24M /dev/zero | tr '\\0' x; \
+         touch {folder}/written; while :; do sleep 0.1; done"
+    )
+}
+
+#[track_caller]
+fn assert_gathered(report: &Value) {
+    let gathered = report["stdout"]["text"].as_str().unwrap();
+    assert!(gathered.len() > 1 << 20, "{} bytes", gathered.len());
+    assert!(gathered.bytes().all(|byte| byte == b'x'));
+    assert_eq!(report["stderr"]["text"], "ready\n");
+    assert_eq!(report["outcome"], "lost");
+}
+
+#[test]
+fn run_that_is_left_reports_what_was_gathered_of_its_output() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let id = mark.id();
+    let script = much_and_no_end(&lab);
+    let options = vec!["--run-id", &id, "--json", "--grace", "1h"];
+    let process = Process::start(run_command(&lab, options, vec!["sh", "-c", &script]));
+
+    let left = report_of_what_is_left(&lab, process, 2);
+
+    assert_gathered(&left);
+    let why = left["why"].as_str().unwrap();
+    assert!(why.contains("it may still be ending there"), "{why}");
+}
+
+#[test]
+fn run_that_was_only_watched_is_not_said_to_be_ending() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let id = mark.id();
+    let script = much_and_no_end(&lab);
+    let caller = start_marked(&lab, &mark, &["--grace", "100ms"], &script);
+    let words = ["attach", "-t", TARGET, "--watch", "--json", &id];
+    let watcher = Process::start(lab.controller(words));
+
+    let left = report_of_what_is_left(&lab, watcher, 1);
+
+    assert_eq!(left["outcome"], "lost");
+    let why = left["why"].as_str().unwrap();
+    assert_eq!(why, "left as it is; it may still be running there");
+    drop(caller);
 }

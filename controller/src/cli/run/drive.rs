@@ -23,7 +23,7 @@ use crate::{
         backlog::{Backlog, Bounds},
         chain,
         events::{Event, harmless_pretty_json},
-        report::{Content, Gathered, Report},
+        report::{Content, Gathered, Left, Report},
     },
     runner::{CancelError, Running},
 };
@@ -139,7 +139,7 @@ pub(in crate::cli) async fn drive(
     let end = drive
         .until_over(&sink, &mut interrupts, &mut feeding, on_interrupt)
         .await;
-    let last = drive.last(end);
+    let last = drive.last(end, on_interrupt);
     if end == End::LeftEarly {
         if last.is_some() {
             // A reader that reads gets it; one that does not keeps nobody.
@@ -360,23 +360,26 @@ impl Drive<'_> {
     }
 
     /// Returns the report of the end; none where nothing was begun, which its error says.
-    fn last(&mut self, end: End) -> Option<String> {
+    fn last(&mut self, end: End, on_interrupt: OnInterrupt) -> Option<String> {
         if self.running.not_let_in().is_some() {
             return None;
         }
         let (id, target) = (self.running.id(), self.target.clone());
-        let (outcome, gathered) = match end {
-            End::Over => (self.running.outcome(), std::mem::take(&mut self.gathered)),
-            End::LeftEarly => (None, Gathered::default()),
+        let report = match self.running.outcome() {
+            Some(outcome) if end == End::Over => {
+                Report::new(id, target, outcome, self.running.ended())
+            }
+            Some(_) => Report::left(id, target, Left::Ended),
+            None if self.running.ended().is_some() => Report::left(id, target, Left::Ended),
+            None if on_interrupt == OnInterrupt::Leave => Report::left(id, target, Left::Alone),
+            None => Report::left(id, target, Left::Ending),
         };
-        let report = match outcome {
-            Some(outcome) => Report {
-                left_out_bytes: self.running.left_out(),
-                ..Report::new(id, target, outcome, self.running.ended())
-            },
-            None => Report::left(id, target),
+        let left_out_bytes = self.running.left_out();
+        let report = Report {
+            left_out_bytes,
+            ..report
         };
-        self.shown.last(report, gathered)
+        self.shown.last(report, std::mem::take(&mut self.gathered))
     }
 
     fn leave(&self) {
