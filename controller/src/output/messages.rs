@@ -1,4 +1,4 @@
-//! This program's messages on standard error, each on a line of its own.
+//! This program's messages on standard error, each on a line of its own, and what is drawn below them.
 //!
 //! A command that does not listen to signals writes them as it goes: Ctrl-C ends it, whatever it waits
 //! for. One that listens must not wait for a reader, who may be the same that leaves the output unread
@@ -16,7 +16,11 @@ use std::{
     time::Duration,
 };
 
-use super::{current_line, live, terminal::OURS};
+use super::{
+    current_line,
+    live::{self, Frame},
+    terminal::OURS,
+};
 
 /// Messages that wait for their reader; a fleet tells of a few reasons, and of each target that is
 /// looked for again.
@@ -37,7 +41,16 @@ struct Messages {
     queued: bool,
     waiting: VecDeque<String>,
     dropped: u64,
+    /// What is drawn when no message waits: only the newest counts.
+    frame: Option<Frame>,
     writer: Writer,
+}
+
+/// What the thread does next.
+#[derive(Debug)]
+enum Next {
+    Say(String),
+    Draw(Frame),
 }
 
 /// The thread that writes. Many commands say nothing, so it begins with the first message.
@@ -55,6 +68,7 @@ impl Messages {
             queued: false,
             waiting: VecDeque::new(),
             dropped: 0,
+            frame: None,
             writer: Writer::NotThere,
         }
     }
@@ -69,11 +83,16 @@ impl Messages {
     }
 
     /// Returns what is to be written next. Those that were dropped are newer than what waits.
-    fn pop(&mut self) -> Option<String> {
-        self.waiting.pop_front().or_else(|| {
-            let dropped = std::mem::take(&mut self.dropped);
-            (dropped > 0).then(|| format!("{OURS} {dropped} messages found no reader in time"))
-        })
+    fn pop(&mut self) -> Option<Next> {
+        if let Some(text) = self.waiting.pop_front() {
+            return Some(Next::Say(text));
+        }
+        match std::mem::take(&mut self.dropped) {
+            0 => self.frame.take().map(Next::Draw),
+            dropped => Some(Next::Say(format!(
+                "{OURS} {dropped} messages found no reader in time"
+            ))),
+        }
     }
 }
 
@@ -99,14 +118,28 @@ pub(super) fn tell(text: String) {
         return;
     }
     messages.push(text);
+    if wake(messages) {
+        let _ = told_within(IN_ORDER);
+    }
+}
+
+/// Has a frame drawn, and does not wait for it.
+pub(super) fn draw(frame: Frame) {
+    let mut messages = lock();
+    messages.frame = Some(frame);
+    let _ = wake(messages);
+}
+
+/// Has the thread look at what there is to do, and tells whether it had nothing else to do.
+fn wake(mut messages: MutexGuard<'_, Messages>) -> bool {
     let before = std::mem::replace(&mut messages.writer, Writer::Busy);
     drop(messages);
     match before {
-        Writer::Busy => return,
+        Writer::Busy => return false,
         Writer::Idle => CHANGED.notify_all(),
         Writer::NotThere => start(),
     }
-    let _ = told_within(IN_ORDER);
+    true
 }
 
 fn start() {
@@ -123,17 +156,21 @@ fn start() {
 
 /// Waits for a message and writes it.
 fn write_next() {
-    let next = lock().pop();
-    if let Some(text) = next {
-        write(&mut io::stderr(), &text);
-        return;
-    }
     let mut messages = lock();
-    if messages.waiting.is_empty() && messages.dropped == 0 {
-        messages.writer = Writer::Idle;
-        CHANGED.notify_all();
-        let idle = |messages: &mut Messages| messages.writer == Writer::Idle;
-        drop(CHANGED.wait_while(messages, idle));
+    match messages.pop() {
+        Some(next) => {
+            drop(messages);
+            match next {
+                Next::Say(text) => write(&mut io::stderr(), &text),
+                Next::Draw(frame) => live::show(frame),
+            }
+        }
+        None => {
+            messages.writer = Writer::Idle;
+            CHANGED.notify_all();
+            let idle = |messages: &mut Messages| messages.writer == Writer::Idle;
+            drop(CHANGED.wait_while(messages, idle));
+        }
     }
 }
 
@@ -162,11 +199,15 @@ mod tests {
 
         (0..QUEUE + 3).for_each(|number| messages.push(number.to_string()));
 
+        let mut said = std::iter::from_fn(|| match messages.pop()? {
+            Next::Say(text) => Some(text),
+            Next::Draw(_) => None,
+        });
         for number in 0..QUEUE {
-            assert_eq!(messages.pop(), Some(number.to_string()));
+            assert_eq!(said.next(), Some(number.to_string()));
         }
         let counted = "controller: 3 messages found no reader in time";
-        assert_eq!(messages.pop().as_deref(), Some(counted));
-        assert_eq!(messages.pop(), None);
+        assert_eq!(said.next().as_deref(), Some(counted));
+        assert_eq!(said.next(), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use rustix::process::Signal;
-use scenarios::{Finished, Lab, PATIENCE, Process, Stdin, Stdout, eventually};
+use scenarios::{Finished, Lab, PATIENCE, Process, Seat, Stdin, Stdout, eventually};
 use serde_json::Value;
 
 use crate::props::{Mark, TARGET, run_command, start_marked};
@@ -232,4 +232,38 @@ fn run_that_was_only_watched_is_not_said_to_be_ending() {
     let why = left["why"].as_str().unwrap();
     assert_eq!(why, "left as it is; it may still be running there");
     drop(caller);
+}
+
+#[test]
+fn message_is_shown_between_output_that_never_pauses() {
+    let lab = Lab::loopback();
+    let words = ["run", "-t", TARGET, "--grace", "100ms", "--", "yes"];
+    let mut seat = Seat::take(&lab.controller(words), 80, 24);
+    seat.wait_for("y\ny\ny\n");
+
+    seat.signal(Signal::INT);
+
+    seat.wait_for("\ncontroller: srv-linux-01: cancelling; Ctrl-C again leaves at once\n");
+    assert_eq!(seat.wait_exit(), Some(130));
+}
+
+#[test]
+fn terminal_that_shows_nothing_keeps_no_fleet() {
+    let lab = lab_of(&["w1", "w2"]);
+    let mark = Mark::new();
+    let id = mark.id();
+    let words = [
+        "run", "-t", "w[1-2]", "--run-id", &id, "--", "sleep", "1000",
+    ];
+    let mut command = lab.controller(words);
+    command.env("TERM", "xterm-256color");
+    let mut seat = Seat::take(&command, 80, 24);
+    seat.wait_for("2 running");
+
+    seat.freeze();
+    seat.signal(Signal::INT);
+    mark.wait_until_nothing_is_left("a fleet at a stopped terminal");
+
+    // The commands were ended by a signal, as was asked for.
+    assert_eq!(seat.wait_exit(), Some(2));
 }

@@ -109,7 +109,7 @@ impl Drive {
                     output::say(&"cancelling; Ctrl-C again leaves at once");
                 }
                 _ = ticks.tick(), if self.live.is_some() => {
-                    self.live.iter_mut().for_each(Live::draw);
+                    self.live.iter().for_each(Live::draw);
                 }
                 delivered = self.form.deliver(), if self.form.has_due() => if delivered.is_err() {
                     self.form.drop_due();
