@@ -267,3 +267,18 @@ fn terminal_that_shows_nothing_keeps_no_fleet() {
     // The commands were ended by a signal, as was asked for.
     assert_eq!(seat.wait_exit(), Some(2));
 }
+
+#[test]
+fn log_that_nobody_reads_can_be_left() {
+    let lab = Lab::loopback();
+    let mark = Mark::new();
+    let id = mark.id();
+    let words = vec!["head", "-c", "100000", "/dev/zero"];
+    let _ = Process::run(run_command(&lab, vec!["--run-id", &id], words)).expect_success();
+    let mut stalled = unread(lab.controller(["logs", &id]));
+    wait_until_stalled(&stalled);
+
+    stalled.signal(Signal::INT);
+
+    let _ = stalled.wait_exit(PATIENCE).expect_code(130);
+}
