@@ -132,7 +132,12 @@ fn run_at_once(words: &[OsString]) -> Option<Cli> {
 
 /// Runs `controller` with these words, the program's name first.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let words: Vec<OsString> = words.into_iter().collect();
+    let code = parse_and_dispatch(words.into_iter().collect());
+    interrupt::messages_are_told();
+    code
+}
+
+fn parse_and_dispatch(words: Vec<OsString>) -> ExitCode {
     if let Some(cli) = run_at_once(&words) {
         return dispatch(cli);
     }

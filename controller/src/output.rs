@@ -9,6 +9,7 @@ mod characters;
 pub mod events;
 pub mod fleet;
 mod live;
+pub(crate) mod messages;
 pub mod report;
 mod sink;
 pub mod status;
@@ -27,8 +28,12 @@ pub use self::live::Live;
 pub use self::sink::{Sink, SinkClosed, Stream, View};
 use self::terminal::{Line, OURS};
 
-/// The line on which the next message begins, unless it is made to begin on a new one.
+/// The line on which the next message begins, unless it is made to begin on a new one. Who writes there
+/// holds it until that is done, so that it is what stands there.
 static LINE: Mutex<Line> = Mutex::new(Line::new());
+
+/// Held by who waits for [`LINE`]: without it, a thread that writes all the time would always be the next.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// One of this process's own streams could not be written: what was asked for has not arrived.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +85,7 @@ pub fn say(text: &dyn Display) {
 /// Writes a line about all targets to standard error. Where there are several, no line of a host
 /// is without its name, so this one needs no mark.
 pub fn tell(text: &dyn Display) {
-    let begun = !std::mem::take(&mut *current_line()).is_empty();
-    let newline = if begun { "\n" } else { "" };
-    // In one piece; and without a standard error there is nobody to tell.
-    live::aside(|| drop(io::stderr().write_all(format!("{newline}{text}\n").as_bytes())));
+    messages::tell(text.to_string());
 }
 
 /// Writes an error with its whole chain, once, and what to do next.
@@ -115,7 +117,8 @@ pub fn raw_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A panic of another thread must not silence this one.
+/// Waits for the line. A panic of another thread must not silence this one.
 fn current_line() -> MutexGuard<'static, Line> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     LINE.lock().unwrap_or_else(PoisonError::into_inner)
 }

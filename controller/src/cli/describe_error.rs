@@ -3,7 +3,9 @@
 use node::{links::Unreachable, run::StartRunError};
 use proto::run::{Limit, Outcome, Refusal, StartFailure};
 
-use super::{note::NoLongerRemembered, run::NotConfirmed, setup::IdentityError};
+use super::{
+    interrupt::Interrupted, note::NoLongerRemembered, run::NotConfirmed, setup::IdentityError,
+};
 #[cfg(unix)]
 use super::{
     serve::{NoDaemon, next_to_occupy},
@@ -47,6 +49,9 @@ pub(super) fn judge(error: &anyhow::Error, otherwise: u8) -> Verdict {
     let verdict = |code, next: Option<String>| Verdict { code, next };
     if cause::<WriteError>(error).is_some() {
         return verdict(code::OUTPUT_CLOSED, None);
+    }
+    if cause::<Interrupted>(error).is_some() {
+        return verdict(code::INTERRUPTED, None);
     }
     if cause::<ConfigError>(error).is_some() || cause::<NoHome>(error).is_some() {
         return verdict(code::USAGE, None);

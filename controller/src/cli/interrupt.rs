@@ -1,4 +1,45 @@
 //! Ctrl-C, twice: the first asks politely, the second leaves.
+//!
+//! **Invariant:** whoever listens writes no message by itself, since it would not hear a signal meanwhile.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use crate::output::messages;
+
+use super::setup;
+
+/// How long those are waited for who are to read the last words, when somebody has had enough.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Somebody had enough.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before all output was written")]
+pub(super) struct Interrupted;
+
+/// Whether a signal was heard.
+static HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Waits until this process's messages are written: for a reader that is slow until the next Ctrl-C, and
+/// for a short time only if there was one.
+pub(super) fn messages_are_told() {
+    if messages::told_within(LAST_WORDS) || HEARD.load(Ordering::Relaxed) {
+        return;
+    }
+    let told = setup::block_on(async {
+        let mut interrupts = Interrupts::listen();
+        let telling = tokio::task::spawn_blocking(|| while !messages::told_within(LAST_WORDS) {});
+        tokio::select! {
+            _ = telling => {}
+            () = interrupts.next() => {}
+        }
+        Ok(())
+    });
+    // Without a runtime nobody could say that it is enough.
+    drop(told);
+}
 
 /// Hears this process's interruptions.
 pub(super) struct Interrupts {
@@ -12,6 +53,7 @@ impl Interrupts {
     #[cfg(unix)]
     pub(super) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
+        messages::never_wait();
         let hear = |kind| match signal(kind) {
             Ok(signal) => Some(signal),
             Err(error) => {
@@ -41,11 +83,13 @@ impl Interrupts {
             () = heard(interrupt) => {}
             () = heard(terminate) => {}
         }
+        HEARD.store(true, Ordering::Relaxed);
     }
 
     /// Starts to listen: from now on a signal does not end the process by itself.
     #[cfg(not(unix))]
     pub(super) fn listen() -> Self {
+        messages::never_wait();
         Self {}
     }
 
@@ -55,5 +99,6 @@ impl Interrupts {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+        HEARD.store(true, Ordering::Relaxed);
     }
 }

@@ -64,11 +64,14 @@ async fn show(global: &Global, args: &LogsArgs, id: RunId, target: NodeName) -> 
     let view = if args.raw { View::Raw } else { View::Auto };
     let sink = Sink::new(view);
     let mut interrupts = Interrupts::listen();
+    let printing = async {
+        let is_whole = print(&mut running, &sink, args.follow).await;
+        sink.finish().await.map(|()| is_whole)
+    };
     let is_whole = tokio::select! {
-        is_whole = print(&mut running, &sink, args.follow) => is_whole,
+        is_whole = printing => is_whole?,
         () = interrupts.next() => return Ok(code::INTERRUPTED),
     };
-    sink.finish().await?;
     here.remember_target(&running);
     here.shutdown().await;
     let (text, code) = conclude(running.outcome(), is_whole);

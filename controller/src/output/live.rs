@@ -3,8 +3,9 @@
 //! A line for each running target while they are few, and counters always. Nothing of it comes from
 //! a host but names, which are plain.
 //!
-//! **Invariant:** nothing is drawn while output is being written to the terminal, and nothing that
-//! draws waits for a writer: a terminal that is stopped must not stop the runs.
+//! **Invariant:** nothing is drawn while output is being written to the terminal, and the thread of the
+//! messages draws, so that a terminal that is stopped does not stop the runs. Guarded by
+//! `terminal_that_shows_nothing_keeps_no_fleet`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,6 +17,8 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proto::id::NodeName;
 
+use super::messages;
+
 /// Running targets that have lines of their own.
 const FEW: usize = 10;
 
@@ -23,12 +26,31 @@ const FEW: usize = 10;
 const HERTZ: u8 = 10;
 
 /// What is drawn, held by whoever draws or writes.
-static DRAWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+static DRAWN: Mutex<Option<Drawn>> = Mutex::new(None);
+
+#[derive(Debug)]
+struct Drawn {
+    all: MultiProgress,
+    lines: HashMap<NodeName, ProgressBar>,
+    counters: ProgressBar,
+}
+
+/// What is to be drawn next.
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// The targets that have lines, and the counters.
+    Of {
+        lines: BTreeMap<NodeName, String>,
+        counters: String,
+    },
+    /// Nothing any more.
+    Gone,
+}
 
 /// Writes to the terminal while nothing is drawn there.
 pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
     match &*DRAWN.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(drawn) => drawn.suspend(write),
+        Some(drawn) => drawn.all.suspend(write),
         None => write(),
     }
 }
@@ -40,8 +62,6 @@ pub struct Live {
     targets: usize,
     running: BTreeMap<NodeName, Instant>,
     ended: [usize; 2],
-    lines: HashMap<NodeName, ProgressBar>,
-    counters: ProgressBar,
 }
 
 impl Live {
@@ -52,16 +72,18 @@ impl Live {
         if !able || !io::stderr().is_terminal() {
             return None;
         }
-        let drawn = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(HERTZ));
-        let counters = drawn.add(line());
-        *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(drawn);
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(HERTZ));
+        let counters = all.add(line());
+        *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Drawn {
+            all,
+            lines: HashMap::new(),
+            counters,
+        });
         Some(Self {
             begun: Instant::now(),
             targets,
             running: BTreeMap::new(),
             ended: [0, 0],
-            lines: HashMap::new(),
-            counters,
         })
     }
 
@@ -76,28 +98,17 @@ impl Live {
         self.ended[usize::from(!ok)] += 1;
     }
 
-    /// Draws, unless something is being written.
-    pub fn draw(&mut self) {
-        let Ok(drawn) = DRAWN.try_lock() else { return };
-        let Some(drawn) = &*drawn else { return };
-        let shown = |name: &NodeName| self.running.len() <= FEW && self.running.contains_key(name);
-        self.lines.retain(|name, line| {
-            let stays = shown(name);
-            if !stays {
-                line.finish_and_clear();
-                drawn.remove(line);
-            }
-            stays
+    /// Has it drawn, once nothing else is being written.
+    pub fn draw(&self) {
+        let few = self.running.len() <= FEW;
+        let line = |(name, since): (&NodeName, &Instant)| {
+            let text = format!("  {name}  {:.0} s", since.elapsed().as_secs_f32());
+            (name.clone(), text)
+        };
+        messages::draw(Frame::Of {
+            lines: self.running.iter().filter(|_| few).map(line).collect(),
+            counters: self.counted(),
         });
-        for (name, since) in self.running.iter().filter(|(name, _)| shown(name)) {
-            let drawn_line = self.lines.entry(name.clone());
-            let drawn_line =
-                drawn_line.or_insert_with(|| drawn.insert_before(&self.counters, line()));
-            drawn_line.set_message(format!("  {name}  {:.0} s", since.elapsed().as_secs_f32()));
-            drawn_line.tick();
-        }
-        self.counters.set_message(self.counted());
-        self.counters.tick();
     }
 
     fn counted(&self) -> String {
@@ -111,10 +122,42 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // A terminal that is stopped, or cannot be cleared, shows an old line.
-        if let Ok(mut drawn) = DRAWN.try_lock() {
-            drop(drawn.take().map(|drawn| drawn.clear()));
+        messages::draw(Frame::Gone);
+    }
+}
+
+/// Draws. Waits for who writes to the terminal, and for the terminal.
+pub(super) fn show(frame: Frame) {
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match frame {
+        Frame::Of { lines, counters } => {
+            if let Some(drawn) = &mut *drawn {
+                drawn.show(&lines, counters);
+            }
         }
+        // A terminal that cannot be cleared shows an old line.
+        Frame::Gone => drop(drawn.take().map(|drawn| drawn.all.clear())),
+    }
+}
+
+impl Drawn {
+    fn show(&mut self, lines: &BTreeMap<NodeName, String>, counters: String) {
+        self.lines.retain(|name, line| {
+            let stays = lines.contains_key(name);
+            if !stays {
+                line.finish_and_clear();
+                self.all.remove(line);
+            }
+            stays
+        });
+        for (name, text) in lines {
+            let drawn = self.lines.entry(name.clone());
+            let drawn = drawn.or_insert_with(|| self.all.insert_before(&self.counters, line()));
+            drawn.set_message(text.clone());
+            drawn.tick();
+        }
+        self.counters.set_message(counters);
+        self.counters.tick();
     }
 }
 

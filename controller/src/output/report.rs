@@ -179,6 +179,17 @@ pub enum NotStarted {
     Otherwise,
 }
 
+/// How a run was left before all of it was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It was cancelled, and its end not confirmed.
+    Ending,
+    /// It was only listened to.
+    Alone,
+    /// Its end is known, but not all of its output.
+    Ended,
+}
+
 impl Report {
     /// Describes a run that was not started, which this controller knows by itself.
     #[must_use]
@@ -204,8 +215,12 @@ impl Report {
 
     /// Describes a run whose end this controller did not wait for.
     #[must_use]
-    pub fn left(run: RunId, target: NodeName) -> Self {
-        let why = "left without confirmation; it may still be ending there";
+    pub fn left(run: RunId, target: NodeName, left: Left) -> Self {
+        let why = match left {
+            Left::Ending => "left without confirmation; it may still be ending there",
+            Left::Alone => "left as it is; it may still be running there",
+            Left::Ended => "it has ended there; left before all its output was here",
+        };
         Self::of_controller(run, target, "lost", code::INTERRUPTED, why.into())
     }
 

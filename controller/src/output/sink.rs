@@ -201,7 +201,15 @@ struct Target {
     terminal: bool,
     neutraliser: Option<Neutraliser>,
     line: Written,
+    /// As it came.
     gathered: Vec<u8>,
+}
+
+/// Whether more of a stream follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Last,
 }
 
 /// Which line a stream writes.
@@ -242,24 +250,11 @@ impl Target {
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), WriteError> {
-        if let (None, Written::WithMessages) = (&self.neutraliser, &self.line) {
-            current_line().pass(piece);
+        // Not gathered: a large piece is written as it is.
+        if self.gathered.is_empty() && piece.len() >= BATCH / 4 {
+            return self.put(piece, End::Open);
         }
-        match &mut self.neutraliser {
-            Some(neutraliser) => {
-                let shown = match &mut self.line {
-                    Written::WithMessages => neutraliser.push(piece, &mut current_line()),
-                    Written::Apart(line) => neutraliser.push(piece, line),
-                };
-                self.gathered.extend(shown.into_bytes());
-            }
-            // Not gathered: a large piece is written as it is.
-            None if self.gathered.is_empty() && piece.len() >= BATCH / 4 => {
-                let written = shown(self.terminal, || self.to.write_all(piece));
-                return written.map_err(|source| self.failed(source));
-            }
-            None => self.gathered.extend_from_slice(piece),
-        }
+        self.gathered.extend_from_slice(piece);
         if self.gathered.len() >= BATCH {
             self.flush()
         } else {
@@ -271,23 +266,52 @@ impl Target {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let (to, gathered) = (&mut self.to, &self.gathered);
-        let written = shown(self.terminal, || {
-            to.write_all(gathered).and_then(|()| to.flush())
-        });
-        self.gathered.clear();
-        written.map_err(|source| self.failed(source))
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let written = self.put(&gathered, End::Open);
+        gathered.clear();
+        self.gathered = gathered;
+        written
     }
 
     fn finish(&mut self) -> Result<(), WriteError> {
-        if let Some(neutraliser) = &mut self.neutraliser {
-            let shown = match &mut self.line {
-                Written::WithMessages => neutraliser.finish(&mut current_line()),
-                Written::Apart(line) => neutraliser.finish(line),
-            };
-            self.gathered.extend(shown.into_bytes());
+        let gathered = std::mem::take(&mut self.gathered);
+        self.put(&gathered, End::Last)
+    }
+
+    /// Writes bytes in the form in which they are shown. What is before them on the line decides that,
+    /// so nobody else writes there from then on until they are written.
+    fn put(&mut self, bytes: &[u8], end: End) -> Result<(), WriteError> {
+        let mut shared;
+        let line = match &mut self.line {
+            Written::WithMessages => {
+                shared = current_line();
+                &mut *shared
+            }
+            Written::Apart(line) => line,
+        };
+        let neutralised;
+        let bytes = match &mut self.neutraliser {
+            Some(neutraliser) => {
+                let mut text = neutraliser.push(bytes, line);
+                if end == End::Last {
+                    text.push_str(&neutraliser.finish(line));
+                }
+                neutralised = text;
+                neutralised.as_bytes()
+            }
+            None => {
+                line.pass(bytes);
+                bytes
+            }
+        };
+        if bytes.is_empty() {
+            return Ok(());
         }
-        self.flush()
+        let to = &mut self.to;
+        let written = shown(self.terminal, || {
+            to.write_all(bytes).and_then(|()| to.flush())
+        });
+        written.map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> WriteError {
@@ -309,5 +333,51 @@ fn stdout_of(terminal: bool) -> Box<dyn Write> {
     match own {
         Ok(own) if !terminal => Box::new(std::fs::File::from(own)),
         Ok(_) | Err(_) => Box::new(stdout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::output::messages;
+
+    /// A terminal that a test looks at.
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn line_that_a_message_made_begin_is_no_continuation() {
+        let mut screen = Screen::default();
+        let mut target = Target {
+            stream: Stream::Stdout,
+            to: Box::new(screen.clone()),
+            terminal: true,
+            neutraliser: Some(Neutraliser::default()),
+            line: Written::WithMessages,
+            gathered: Vec::new(),
+        };
+
+        target.write(b"begun, ").unwrap();
+        target.flush().unwrap();
+        target.write(b"controller: x: cancelled\n").unwrap();
+        messages::write(&mut screen, "controller: a message");
+        target.finish().unwrap();
+
+        let shown = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+        let expected = "begun, \ncontroller: a message\ncontroller (remote): x: cancelled\n";
+        assert_eq!(shown, expected);
     }
 }

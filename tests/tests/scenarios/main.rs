@@ -26,6 +26,8 @@ mod files;
 mod fleet;
 mod help;
 mod identity;
+#[cfg(target_os = "linux")]
+mod interrupts;
 #[cfg(unix)]
 mod json;
 mod lab;

@@ -1,4 +1,4 @@
-//! Drives a run to its end: shows what it says, feeds it, and hears Ctrl-C.
+//! Drives a run to its end: shows what it says and how it ended, feeds it, and hears Ctrl-C.
 //!
 //! **Invariant:** nothing here waits for a reader of this process's output or for the agent alone:
 //! an interruption is always heard.
@@ -11,19 +11,19 @@ use proto::{
     id::NodeName,
     run::{Ended, Progress, Tree},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::stdin::{self, Source};
 use crate::{
-    cli::interrupt::Interrupts,
+    cli::interrupt::{Interrupted, Interrupts, LAST_WORDS},
     config::DEFAULT_GRACE,
     maybe::maybe,
     output::{
         self, Characters, Sink, Stream, View, WriteError,
         backlog::{Backlog, Bounds},
         chain,
-        events::Event,
-        report::{Content, Gathered},
+        events::{Event, harmless_pretty_json},
+        report::{Content, Gathered, Left, Report},
     },
     runner::{CancelError, Running},
 };
@@ -37,6 +37,20 @@ pub(in crate::cli) enum Shown {
     Json,
     /// A JSON object for each event.
     Ndjson,
+}
+
+impl Shown {
+    /// Returns what stands at the end, for programs.
+    pub(in crate::cli) fn last(self, mut report: Report, gathered: Gathered) -> Option<String> {
+        match self {
+            Self::Json => {
+                report.output = Some(gathered);
+                Some(harmless_pretty_json(&report) + "\n")
+            }
+            Self::Ndjson => Some(Event::Ended(&report).line()),
+            Self::Bytes(_) => None,
+        }
+    }
 }
 
 /// What Ctrl-C means, and everything else that ends the hearing.
@@ -63,9 +77,9 @@ impl OnInterrupt {
 
 /// How driving ended.
 pub(in crate::cli) enum Driven {
-    /// The run is over; this was gathered of its output.
-    Over(Gathered),
-    /// The second Ctrl-C: the run may go on.
+    /// The run is over, and everything was shown.
+    Over,
+    /// A Ctrl-C that waits for nothing more: the run may go on, or its output was not all written.
     LeftEarly,
     /// Output could not be written here, and the run was cancelled for it if it still ran.
     OutputFailed(WriteError),
@@ -125,16 +139,35 @@ pub(in crate::cli) async fn drive(
     let end = drive
         .until_over(&sink, &mut interrupts, &mut feeding, on_interrupt)
         .await;
+    let last = drive.last(end, on_interrupt);
     if end == End::LeftEarly {
+        if last.is_some() {
+            // A reader that reads gets it; one that does not keeps nobody.
+            drop(timeout(LAST_WORDS, write_last(sink, last)).await);
+        }
         return Driven::LeftEarly;
     }
     tokio::select! {
-        written = sink.finish() => match written {
+        written = write_last(sink, last) => match written {
             Err(error) => Driven::OutputFailed(error),
-            Ok(()) => Driven::Over(drive.gathered),
+            Ok(()) => Driven::Over,
         },
-        () = interrupts.next() => Driven::LeftEarly,
+        () = interrupts.next() => {
+            output::say(&format!("{}: {Interrupted}", drive.target));
+            Driven::LeftEarly
+        }
     }
+}
+
+/// Writes what is queued, and `last` behind it, so that neither lands in the other.
+async fn write_last(sink: Sink, last: Option<String>) -> Result<(), WriteError> {
+    if let Some(last) = last {
+        // Why it is closed is said at its end.
+        if let Ok(place) = sink.ready().await {
+            place.write(Stream::Stdout, last.into());
+        }
+    }
+    sink.finish().await
 }
 
 /// How hearing the run ended.
@@ -172,11 +205,11 @@ impl Drive<'_> {
                         return End::LeftEarly;
                     }
                     interrupted = true;
+                    cancelling.set(Some(canceller.cancel(grace)));
                     output::say(&format!(
                         "{}: cancelling; Ctrl-C again leaves at once",
                         self.target
                     ));
-                    cancelling.set(Some(canceller.cancel(grace)));
                 }
                 acknowledged = maybe(cancelling.as_mut()) => {
                     cancelling.set(None);
@@ -190,11 +223,11 @@ impl Drive<'_> {
                 }
                 Some(fed) = feeding.join_next() => if let (Ok(Err(error)), false) = (fed, over) {
                     // What the process has read so far must not count as the whole.
+                    cancelling.set(Some(canceller.cancel(grace)));
                     output::say(&format!(
                         "{}: standard input cannot be read to its end: {error}; cancelling",
                         self.target
                     ));
-                    cancelling.set(Some(canceller.cancel(grace)));
                 },
                 place = sink.ready(), if !backlog.is_empty() => match place {
                     Ok(place) => if let Some((stream, bytes)) = backlog.pop() {
@@ -326,8 +359,32 @@ impl Drive<'_> {
         }
     }
 
+    /// Returns the report of the end; none where nothing was begun, which its error says.
+    fn last(&mut self, end: End, on_interrupt: OnInterrupt) -> Option<String> {
+        if self.running.not_let_in().is_some() {
+            return None;
+        }
+        let (id, target) = (self.running.id(), self.target.clone());
+        let report = match self.running.outcome() {
+            Some(outcome) if end == End::Over => {
+                Report::new(id, target, outcome, self.running.ended())
+            }
+            Some(_) => Report::left(id, target, Left::Ended),
+            None if self.running.ended().is_some() => Report::left(id, target, Left::Ended),
+            None if on_interrupt == OnInterrupt::Leave => Report::left(id, target, Left::Alone),
+            None => Report::left(id, target, Left::Ending),
+        };
+        let left_out_bytes = self.running.left_out();
+        let report = Report {
+            left_out_bytes,
+            ..report
+        };
+        self.shown.last(report, std::mem::take(&mut self.gathered))
+    }
+
     fn leave(&self) {
         if self.running.ended().is_some() {
+            output::say(&format!("{}: {Interrupted}", self.target));
             return;
         }
         output::say(&format!(

@@ -129,7 +129,7 @@ impl All<'_> {
             last,
             outcomes,
             trouble,
-        } = drive(fleet, targets, form).await?;
+        } = drive(fleet, targets, form).await;
         note.ended(
             outcomes
                 .iter()

@@ -22,7 +22,6 @@ use crate::{
     orchestrator::RunError,
     output::{
         self, View, WriteError, chain,
-        events::{Event, harmless_pretty_json},
         report::{self, Gathered, NotStarted, Report},
     },
     runner::Running,
@@ -133,7 +132,8 @@ impl Asked {
             };
             let why = chain(error.as_ref());
             let report = Report::not_started(self.id, self.target.clone(), outcome, code, why);
-            if let Err(error) = self.show(report, Gathered::default()) {
+            let last = self.shown.last(report, Gathered::default());
+            if let Some(Err(error)) = last.map(|last| output::whole(&last)) {
                 return describe_error::report(&error.into(), code);
             }
         }
@@ -142,24 +142,12 @@ impl Asked {
 
     /// Says what the exit code alone does not, and returns it.
     pub(in crate::cli) fn conclude(&self, running: &Running, driven: Driven) -> u8 {
-        let (gathered, left) = match driven {
-            Driven::Over(gathered) => (gathered, false),
-            Driven::LeftEarly => (Gathered::default(), true),
+        match driven {
+            Driven::Over => {}
+            Driven::LeftEarly => return code::INTERRUPTED,
             Driven::OutputFailed(error) => return self.output_failed(running, error),
-        };
-        let outcome = running.outcome().filter(|_| !left);
-        let target = self.target.clone();
-        let report = match outcome {
-            Some(outcome) => Report {
-                left_out_bytes: running.left_out(),
-                ..Report::new(self.id, target, outcome, running.ended())
-            },
-            None => Report::left(self.id, target),
-        };
-        if let Err(error) = self.show(report, gathered) {
-            return describe_error::report(&error.into(), code::OUTPUT_CLOSED);
         }
-        let Some(outcome) = outcome else {
+        let Some(outcome) = running.outcome() else {
             return code::INTERRUPTED;
         };
         let (code, origin) = of_outcome(outcome);
@@ -190,18 +178,6 @@ impl Asked {
                 | Outcome::NotStarted,
             )
             | None => code,
-        }
-    }
-
-    /// Shows the end to programs, where they are to see it.
-    fn show(&self, mut report: Report, gathered: Gathered) -> Result<(), WriteError> {
-        match self.shown {
-            Shown::Json => {
-                report.output = Some(gathered);
-                output::line(&harmless_pretty_json(&report))
-            }
-            Shown::Ndjson => output::whole(&Event::Ended(&report).line()),
-            Shown::Bytes(_) => Ok(()),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     orchestrator::fleet::End,
     output::{
         events::harmless_json,
-        report::{Content, Gathered, NotStarted, Report},
+        report::{Content, Gathered, Left, NotStarted, Report},
     },
 };
 
@@ -82,7 +82,7 @@ pub(super) fn report(run: RunId, target: NodeName, end: &End) -> Report {
             };
             Report::not_started(run, target, outcome, code::UNREACHABLE, why.clone())
         }
-        End::Left => Report::left(run, target),
+        End::Left => Report::left(run, target, Left::Ending),
         End::Skipped(skip) => Report::skipped(run, target, skipped(*skip).into()),
     }
 }

@@ -12,11 +12,14 @@ use proto::{
     id::NodeName,
     run::{Outcome, Tree},
 };
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::form::Form;
 use crate::{
-    cli::{describe_error, interrupt::Interrupts},
+    cli::{
+        describe_error,
+        interrupt::{Interrupted, Interrupts, LAST_WORDS},
+    },
     orchestrator::fleet::{End, Event, Fleet, Skip, What},
     output::{self, Live, fleet::Summary, report},
     targets::compact::compact_cut,
@@ -63,11 +66,7 @@ enum Until {
 }
 
 /// Shows `fleet` until its end.
-pub(super) async fn drive(
-    mut fleet: Fleet,
-    targets: BTreeSet<NodeName>,
-    form: Form,
-) -> anyhow::Result<Driven> {
+pub(super) async fn drive(mut fleet: Fleet, targets: BTreeSet<NodeName>, form: Form) -> Driven {
     let begun = Instant::now();
     let mut interrupts = Interrupts::listen();
     let mut drive = Drive {
@@ -106,11 +105,11 @@ impl Drive {
                         return Until::LeftEarly;
                     }
                     interrupted = true;
-                    output::say(&"cancelling; Ctrl-C again leaves at once");
                     fleet.cancel();
+                    output::say(&"cancelling; Ctrl-C again leaves at once");
                 }
                 _ = ticks.tick(), if self.live.is_some() => {
-                    self.live.iter_mut().for_each(Live::draw);
+                    self.live.iter().for_each(Live::draw);
                 }
                 delivered = self.form.deliver(), if self.form.has_due() => if delivered.is_err() {
                     self.form.drop_due();
@@ -216,28 +215,48 @@ impl Drive {
         }
     }
 
-    async fn write_the_rest(mut self, interrupts: &mut Interrupts) -> anyhow::Result<Driven> {
-        while self.form.has_due() {
-            tokio::select! {
-                () = interrupts.next() => self.form.drop_due(),
-                delivered = self.form.deliver() => if delivered.is_err() {
-                    self.form.drop_due();
-                },
-            }
-        }
+    async fn write_the_rest(self, interrupts: &mut Interrupts) -> Driven {
         let hosts = self.summary.split();
         let hosts = hosts.map(|names| names.into_iter().cloned().collect());
-        let form = self.form;
-        let trouble = tokio::select! {
-            written = form.finish(hosts) => written.err(),
-            () = interrupts.next() => None,
-        };
-        Ok(Driven {
+        Driven {
+            trouble: write_out(self.form, hosts, interrupts).await,
             summary: self.summary,
             last: self.last,
             outcomes: self.outcomes,
-            trouble,
-        })
+        }
+    }
+}
+
+/// Writes what is due, and returns why not all of it was written.
+async fn write_out(
+    mut form: Form,
+    hosts: [Vec<NodeName>; 2],
+    interrupts: &mut Interrupts,
+) -> Option<anyhow::Error> {
+    let mut dropped = false;
+    while form.has_due() {
+        tokio::select! {
+            () = interrupts.next() => {
+                dropped = true;
+                form.drop_due();
+            }
+            delivered = form.deliver() => if delivered.is_err() {
+                form.drop_due();
+            },
+        }
+    }
+    let mut finishing = std::pin::pin!(form.finish(hosts));
+    if !dropped {
+        tokio::select! {
+            written = finishing.as_mut() => return written.err(),
+            () = interrupts.next() => {}
+        }
+    }
+    // What was on its way already is not given up where somebody takes it.
+    match timeout(LAST_WORDS, finishing).await {
+        Ok(Err(error)) => Some(error),
+        Ok(Ok(())) if !dropped => None,
+        Ok(Ok(())) | Err(_) => Some(Interrupted.into()),
     }
 }
 
