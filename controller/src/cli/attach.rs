@@ -107,6 +107,6 @@ async fn hear(
     if let Some(Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)) = outcome {
         return Ok(code::UNREACHABLE);
     }
-    Note::of(&context.home, id).ended([(running.target(), outcome)]);
+    Note::of(&context.home, id).ended_earlier(running.target(), outcome, running.ended());
     Ok(code)
 }

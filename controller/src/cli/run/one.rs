@@ -62,12 +62,13 @@ async fn whole(
     let stage = Stage::set(asked.shown);
     let note = Note::of(&context.home, asked.id);
     if args.run_id.is_some() {
-        note.check_remembered()?;
+        note.check_remembered([&asked.target])?;
     }
     note.asked(&wish.start.command, [asked.target.clone()]);
     let mut running = match context.runner.start(wish.start).await {
         Ok(running) => running,
         Err(error) => {
+            note.not_started([asked.target.clone()]);
             context.runner.shutdown().await;
             return Err(error.into());
         }
@@ -85,6 +86,7 @@ async fn whole(
     )
     .await;
     if let Some(refusal) = running.not_let_in() {
+        note.not_started([asked.target.clone()]);
         return Err(refusal.into());
     }
     context.runner.remember_target(&running);
