@@ -29,7 +29,7 @@ use super::Status;
 use crate::{orchestrator::StartRun, told::Told};
 
 /// The version of this protocol, to be raised with every change of a body.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest body, in bytes: a listing of 10,000 agents, or a request as long as an agent takes it.
 pub const MAX_BODY: usize = 4 << 20;
@@ -181,6 +181,12 @@ pub enum Declined {
     /// It serves as many as it can.
     #[error("it serves {0} clients already")]
     Busy(usize),
+    /// Its files are of no use as they are now.
+    #[error("its files cannot be read again: {0}")]
+    Unreadable(String),
+    /// Its identity is over.
+    #[error("its identity is over")]
+    Ended,
 }
 
 /// Where and for how long to look.

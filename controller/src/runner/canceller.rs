@@ -150,7 +150,9 @@ const fn is_gone(error: &AskError) -> bool {
             | Declined::Busy(_)
             | Declined::Home(_)
             | Declined::Identity
-            | Declined::Mdns,
+            | Declined::Mdns
+            | Declined::Unreadable(_)
+            | Declined::Ended,
         )
         | AskError::Read(_)
         | AskError::TooLong(_)

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::{Global, asks_lan, identity_path, orchestrator};
 use crate::{
@@ -30,6 +30,17 @@ pub(in crate::cli) struct ForeignDaemon(#[source] ConnectError);
 #[derive(Debug, thiserror::Error)]
 #[error("{DAEMON_VARIABLE}={0:?}: expected auto or never")]
 pub(in crate::cli) struct WrongDaemonSetting(OsString);
+
+/// What was revoked would no longer be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cli) enum TakesBack {
+    /// There is no list any more.
+    #[error("the revocation list that is in force has vanished")]
+    Vanished,
+    /// There is an older one.
+    #[error("revocation list {offered} does not follow number {known}, which is in force")]
+    Older { offered: u64, known: u64 },
+}
 
 /// Returns where the daemon serves, or would.
 pub(in crate::cli) fn place(global: &Global) -> anyhow::Result<Place> {
@@ -143,7 +154,7 @@ pub(in crate::cli) fn opened(
 }
 
 /// Checks that what was revoked stays revoked.
-fn follows(now: &Orchestrator, before: &Orchestrator) -> anyhow::Result<()> {
+fn follows(now: &Orchestrator, before: &Orchestrator) -> Result<(), TakesBack> {
     let Some(known) = before.revocation().in_force() else {
         return Ok(());
     };
@@ -151,12 +162,10 @@ fn follows(now: &Orchestrator, before: &Orchestrator) -> anyhow::Result<()> {
         return Ok(()); // another mesh
     }
     let offered = now.revocation().in_force();
-    let offered = offered.context("the revocation list that is in force has vanished")?;
-    ensure!(
-        offered.number() >= known.number(),
-        "revocation list {} does not follow number {}, which is in force",
-        offered.number(),
-        known.number()
-    );
-    Ok(())
+    let offered = offered.ok_or(TakesBack::Vanished)?.number();
+    let known = known.number();
+    match offered < known {
+        true => Err(TakesBack::Older { offered, known }),
+        false => Ok(()),
+    }
 }

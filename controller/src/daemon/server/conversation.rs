@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use node::{discovery::Mechanism, run::CancelError};
+use time::OffsetDateTime;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{State, relay, told};
@@ -111,7 +112,10 @@ fn welcome(
     if hello.home != state.door.home {
         return Err(Declined::Home(state.door.home.clone()));
     }
-    state.refresh();
+    state.refresh().map_err(Declined::Unreadable)?;
+    if OffsetDateTime::now_utc() > state.orchestrator().identity().not_after() {
+        return Err(Declined::Ended);
+    }
     if hello.identity != state.current().stamps.identity {
         return Err(Declined::Identity);
     }
