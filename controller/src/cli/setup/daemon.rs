@@ -15,7 +15,7 @@ use crate::{
     },
     home::Home,
     orchestrator::{Keep, Orchestrator, WarmLimits},
-    output::chain,
+    output::{self, chain},
 };
 
 /// The variable that says whether the daemon is used.
@@ -90,6 +90,10 @@ pub(super) async fn client(
     match Client::connect(place, hello, addresses).await {
         Ok(client) => Ok(Some(client)),
         Err(AskError::Gone) => Ok(None),
+        Err(error @ AskError::Silent { .. }) => {
+            output::say(&format!("{}; going on without it", chain(&error)));
+            Ok(None)
+        }
         Err(AskError::Connect(error)) => Err(ForeignDaemon(error).into()),
         Err(
             error @ (AskError::Declined(_)

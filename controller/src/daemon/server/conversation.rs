@@ -44,9 +44,12 @@ async fn talk(state: Arc<State>, stream: Arc<UnixStream>, has_room: bool) -> Res
     if let Err(declined) = welcome(&state, &stream, &hello, has_room) {
         return reply(&stream, BytesMut::new(), &Reply::Declined(declined)).await;
     }
-    // It leaves with the answer.
+    // At once, whatever the answer takes: a client that does not hear it leaves. And before anything
+    // is done, since one that left may do the same itself.
     let mut out = BytesMut::new();
     let _ = encode(&Reply::Welcome, &mut out);
+    let told_so = write_all(&stream, &mut out).await;
+    told_so.map_err(ReadError::Broken)?;
     let mut stopping = state.stop.subscribe();
     let asked = tokio::select! {
         biased; // a request that came too late is left alone

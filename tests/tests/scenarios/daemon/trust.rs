@@ -160,7 +160,7 @@ fn the_socket_of_another_user_is_refused() {
     let _ =
         Process::run(stranger.controller(&["pki", "init", "--name", "theirs"])).expect_success();
     let theirs = Process::start(stranger.controller(&["serve"]));
-    let _ = theirs.wait_for_line("serving on ", scenarios::PATIENCE);
+    let _ = theirs.wait_for_line("serving on ", PATIENCE);
 
     let mut words = vec!["--socket", ours.socket.to_str().unwrap()];
     words.extend(script("true"));
@@ -175,7 +175,7 @@ fn the_socket_of_another_user_is_refused() {
         &refused,
         &["user 65534", "not to be trusted", "--no-daemon"],
     );
-    eventually(scenarios::PATIENCE, || {
+    eventually(PATIENCE, || {
         status(&lab)["runs"] == serde_json::json!([])
     });
 }
