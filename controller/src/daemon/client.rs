@@ -21,7 +21,7 @@ use super::{
     Status,
     place::{ConnectError, Place},
     protocol::{
-        Answers, Declined, Frame, Hello, Look, Reply, Request, TooLong, VERSION, Wish, encode,
+        Answers, Declined, EncodeError, Frame, Hello, Look, Reply, Request, VERSION, Wish, encode,
     },
     stream::{ReadError, Reader, write_all},
 };
@@ -81,8 +81,8 @@ pub enum AskError {
     #[error(transparent)]
     Read(ReadError),
     /// It cannot be asked that.
-    #[error("the request is too long for the daemon")]
-    TooLong(#[source] TooLong),
+    #[error("the request cannot be put to the daemon")]
+    Encode(#[source] EncodeError),
     /// It tried, and this came of it.
     #[error(transparent)]
     Told(Told),
@@ -95,7 +95,7 @@ impl Hello {
         Self {
             version: VERSION,
             release: env!("CARGO_PKG_VERSION").into(),
-            home: std::path::PathBuf::new(),
+            home: super::protocol::RawPath::default(),
             identity: super::protocol::Stamp::default(),
             mdns: None,
         }
@@ -241,7 +241,7 @@ impl Shared {
         let reader = Reader::new(Arc::clone(&stream));
         let mut out = BytesMut::new();
         let hello = Request::Hello(self.hello.clone());
-        encode(&hello, &mut out).map_err(AskError::TooLong)?;
+        encode(&hello, &mut out).map_err(AskError::Encode)?;
         Ok(Connection {
             stream,
             reader,
@@ -254,7 +254,7 @@ impl Shared {
 
 impl Connection {
     async fn say(&mut self, request: &Request) -> Result<(), AskError> {
-        encode(request, &mut self.out).map_err(AskError::TooLong)?;
+        encode(request, &mut self.out).map_err(AskError::Encode)?;
         self.asked = Instant::now();
         let sent = write_all(&self.stream, &mut self.out);
         match timeout(PATIENCE, sent).await {

@@ -169,7 +169,7 @@ const fn is_gone(error: &AskError) -> bool {
             | Declined::Ended,
         )
         | AskError::Read(_)
-        | AskError::TooLong(_)
+        | AskError::Encode(_)
         | AskError::Told(_) => false,
     }
 }

@@ -82,7 +82,7 @@ pub(super) async fn client(
     let hello = Hello {
         version: VERSION,
         release: env!("CARGO_PKG_VERSION").into(),
-        home: canonical(home),
+        home: canonical(home).as_path().into(),
         identity: Stamp::of(&identity_path(global, config, home)),
         mdns: Some(asks_lan(global, config)),
     };
@@ -98,7 +98,7 @@ pub(super) async fn client(
         Err(
             error @ (AskError::Declined(_)
             | AskError::Read(_)
-            | AskError::TooLong(_)
+            | AskError::Encode(_)
             | AskError::Told(_)),
         ) => {
             tracing::info!(why = %chain(&error), "the daemon is not used");

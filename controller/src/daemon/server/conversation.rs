@@ -109,11 +109,12 @@ fn welcome(
     if !has_room {
         return Err(Declined::Busy(super::MAX_CLIENTS));
     }
-    if hello.home.as_os_str().is_empty() {
+    if hello.home.is_empty() {
         return Ok(()); // it asks nothing of the mesh
     }
-    if hello.home != state.door.home {
-        return Err(Declined::Home(state.door.home.clone()));
+    let home = state.door.home.as_path().into();
+    if hello.home != home {
+        return Err(Declined::Home(home));
     }
     state.refresh().map_err(Declined::Unreadable)?;
     if OffsetDateTime::now_utc() > state.orchestrator().identity().not_after() {

@@ -175,9 +175,7 @@ fn the_socket_of_another_user_is_refused() {
         &refused,
         &["user 65534", "not to be trusted", "--no-daemon"],
     );
-    eventually(PATIENCE, || {
-        status(&lab)["runs"] == serde_json::json!([])
-    });
+    eventually(PATIENCE, || status(&lab)["runs"] == serde_json::json!([]));
 }
 
 #[test]
