@@ -12,7 +12,7 @@ use super::{
     Global, describe_error,
     note::Note,
     run::{
-        drive::{OnInterrupt, Shown, Stage, drive},
+        drive::{Driven, OnInterrupt, Shown, Stage, drive},
         one::Asked,
     },
     setup,
@@ -102,11 +102,17 @@ async fn hear(
     let driven = drive(&mut running, stage, None, on_interrupt).await;
     context.runner.remember_target(&running);
     context.runner.shutdown().await;
-    let code = Asked { id, target, shown }.conclude(&running, driven);
+    let asked = Asked { id, target, shown };
     let outcome = running.outcome();
-    if let Some(Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)) = outcome {
-        return Ok(code::UNREACHABLE);
+    if let Some(unknown @ Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)) =
+        outcome
+    {
+        return Ok(match driven {
+            Driven::Over(_) => asked.not_known(&running, unknown),
+            Driven::LeftEarly | Driven::OutputFailed(_) => asked.conclude(&running, driven),
+        });
     }
+    let code = asked.conclude(&running, driven);
     Note::of(&context.home, id).ended_earlier(running.target(), outcome, running.ended());
     Ok(code)
 }

@@ -175,6 +175,22 @@ impl Asked {
         code
     }
 
+    /// Says that the agent knows no such run of this controller, which is no run's end: nothing was
+    /// reached that could have one. Returns the exit code.
+    pub(in crate::cli) fn not_known(&self, running: &Running, outcome: &Outcome) -> u8 {
+        let code = code::UNREACHABLE;
+        let report = Report {
+            origin: Origin::Controller,
+            exit_code: code.into(),
+            ..Report::new(self.id, self.target.clone(), outcome, running.ended())
+        };
+        if let Err(error) = self.show(report, Gathered::default()) {
+            return describe_error::report(&error.into(), code::OUTPUT_CLOSED);
+        }
+        output::say(&explain(running, &self.target, outcome));
+        code
+    }
+
     /// Says that the output did not arrive; the end of the run that follows from it is no news,
     /// unless it is not known.
     fn output_failed(&self, running: &Running, error: WriteError) -> u8 {
