@@ -24,6 +24,7 @@ mod serve;
 mod setup;
 #[cfg(unix)]
 mod shell;
+mod turns;
 mod which;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};

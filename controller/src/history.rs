@@ -7,6 +7,8 @@
 //! One JSON object a line, in `runs.jsonl` of the controller's folder. A line that a dying process left
 //! half written is skipped, and every line begins with a newline of its own, so that it spoils no other.
 
+mod fold;
+
 use std::{
     collections::BTreeMap,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
@@ -16,6 +18,8 @@ use std::{
 use fs_err::{File, OpenOptions};
 use proto::id::{NodeName, ParseRunIdError, RunId};
 use serde::{Deserialize, Serialize};
+
+use self::fold::{Line, Runs};
 
 /// The file is put aside, in the place of an older one, when it has this many bytes: some ten thousand
 /// runs.
@@ -44,6 +48,10 @@ pub struct Entry {
     pub command: String,
     /// On which agents, and what is known of its end there.
     pub targets: BTreeMap<NodeName, Option<End>>,
+    /// When it may have ended at the earliest, in milliseconds since 1970, on each agent where
+    /// something may have begun: at its end, where whoever asked first heard of that, else when it was
+    /// asked for. From then on the agent may count the time for which it remembers the run.
+    pub may_have_ended: BTreeMap<NodeName, u64>,
 }
 
 /// How a run ended on one agent.
@@ -53,26 +61,8 @@ pub struct End {
     pub outcome: String,
     /// The exit code of the report.
     pub exit_code: u32,
-    /// When that became known here, in milliseconds since 1970.
+    /// When that became known here, or when it was if that is known, in milliseconds since 1970.
     pub at_ms: u64,
-}
-
-/// A line of the file.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line {
-    Asked {
-        run: String,
-        at_ms: u64,
-        command: String,
-        targets: Vec<NodeName>,
-    },
-    Ended {
-        run: String,
-        target: NodeName,
-        #[serde(flatten)]
-        end: End,
-    },
 }
 
 /// The note cannot be read or written.
@@ -177,6 +167,27 @@ impl History {
         Ok(())
     }
 
+    /// Writes down on which agents surely nothing was started by whoever asked last.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn not_started(
+        &self,
+        run: RunId,
+        targets: Vec<NodeName>,
+        at_ms: u64,
+    ) -> Result<(), HistoryError> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let run = run.to_string();
+        self.append(&[Line::NotStarted {
+            run,
+            at_ms,
+            targets,
+        }])
+    }
+
     /// Returns all runs on note, the oldest first.
     ///
     /// # Errors
@@ -193,7 +204,7 @@ impl History {
                 }
             }
         }
-        Ok(runs.in_order)
+        Ok(runs.in_order())
     }
 
     /// Finds the run that is meant by an id or the beginning of one.
@@ -273,65 +284,6 @@ impl History {
 
     fn older(&self) -> PathBuf {
         self.path.with_extension("1.jsonl")
-    }
-}
-
-/// Runs as they are read.
-#[derive(Default)]
-struct Runs {
-    in_order: Vec<Entry>,
-    place: BTreeMap<RunId, usize>,
-}
-
-impl Runs {
-    fn take(&mut self, text: &str) {
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            match serde_json::from_str(line) {
-                Ok(Line::Asked {
-                    run,
-                    at_ms,
-                    command,
-                    targets,
-                }) => self.asked(&run, at_ms, command, targets),
-                Ok(Line::Ended { run, target, end }) => self.ended(&run, target, end),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn asked(&mut self, run: &str, at_ms: u64, command: String, targets: Vec<NodeName>) {
-        let Ok(run) = run.parse() else {
-            return;
-        };
-        let targets = targets.into_iter().map(|target| (target, None));
-        if let Some(place) = self.place.get(&run) {
-            // Asked for again: the first time counts, on whatever agents more.
-            let known = &mut self.in_order[*place].targets;
-            for (target, _) in targets {
-                known.entry(target).or_insert(None);
-            }
-            return;
-        }
-        self.place.insert(run, self.in_order.len());
-        self.in_order.push(Entry {
-            run,
-            at_ms,
-            command,
-            targets: targets.collect(),
-        });
-    }
-
-    fn ended(&mut self, run: &str, target: NodeName, end: End) {
-        let place = run.parse().ok().and_then(|run: RunId| self.place.get(&run));
-        if let Some(place) = place {
-            let known = self.in_order[*place].targets.entry(target).or_insert(None);
-            // A retry that hears of the same end again makes it no younger.
-            let first = known.as_ref().map_or(end.at_ms, |known| known.at_ms);
-            *known = Some(End {
-                at_ms: end.at_ms.min(first),
-                ..end
-            });
-        }
     }
 }
 

@@ -26,6 +26,7 @@ use node::{
 };
 use pki::{Identity, Revocation};
 use proto::{capability::Capabilities, frame::Hello, id::NodeName};
+use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 
 pub use node::links::{Keep, Lan, Unreachable, WarmLimits, WarmLink};
@@ -252,7 +253,10 @@ impl Orchestrator {
     /// Takes the link that is put by, or makes one.
     async fn linked(&self, name: &NodeName, window: Duration) -> Result<Found, Unreachable> {
         let put_by = self.spares().remove(name);
-        match put_by.filter(|found| found.link.closed().is_none()) {
+        let now = OffsetDateTime::now_utc();
+        let is_good =
+            |found: &Found| found.link.closed().is_none() && now <= found.link.trusted_until();
+        match put_by.filter(is_good) {
             Some(found) => Ok(found),
             None => self.links.to(name, window).await,
         }

@@ -4,6 +4,8 @@
 //! work the same whoever carries their wishes out. What a daemon turns out not to do, because it
 //! stops at this very moment or declines, is done here instead.
 
+#[cfg(unix)]
+mod by_daemon;
 mod canceller;
 #[cfg(unix)]
 mod way_back;
@@ -17,8 +19,11 @@ use proto::{
     id::{NodeName, RunId},
     run::{Ended, KnownOfLost, Outcome, Progress, Refusal, StdinMode},
 };
-use tokio::sync::{OnceCell, watch};
+#[cfg(unix)]
+use tokio::sync::watch;
 
+#[cfg(unix)]
+pub use self::by_daemon::{ByDaemon, Here};
 pub use self::canceller::{CancelError, Canceller};
 #[cfg(unix)]
 use self::{
@@ -54,35 +59,6 @@ impl std::fmt::Debug for Runner {
     }
 }
 
-/// The daemon, and what helps where it does not.
-#[cfg(unix)]
-pub struct ByDaemon {
-    client: Client,
-    here: Arc<Here>,
-}
-
-/// An orchestrator of this process, made when it is needed.
-#[cfg(unix)]
-pub struct Here {
-    made: OnceCell<Orchestrator>,
-    open: Open,
-}
-
-#[cfg(unix)]
-impl std::fmt::Debug for Here {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Here").finish_non_exhaustive()
-    }
-}
-
-#[cfg(unix)]
-impl Here {
-    async fn get(&self) -> Result<&Orchestrator, Told> {
-        let opened = async || (self.open)();
-        self.made.get_or_try_init(opened).await
-    }
-}
-
 /// An agent that answered a look-up.
 #[derive(Debug)]
 pub struct Seen {
@@ -104,9 +80,7 @@ impl Runner {
     #[cfg(unix)]
     #[must_use]
     pub fn by_daemon(client: Client, open: Open) -> Self {
-        let made = OnceCell::new();
-        let here = Arc::new(Here { made, open });
-        Self::Daemon(Box::new(ByDaemon { client, here }))
+        Self::Daemon(Box::new(ByDaemon::new(client, open)))
     }
 
     /// Returns an orchestrator of this process, for what no daemon does.
@@ -143,17 +117,19 @@ impl Runner {
         // Input that is on its way when a daemon dies could not be told from input that arrived, so
         // what has some goes without it.
         #[cfg(unix)]
-        if let (Self::Daemon(daemon), StdinMode::Closed) = (self, &wish.stdin) {
+        if let (Self::Daemon(daemon), StdinMode::Closed) = (self, &wish.stdin)
+            && let Some(client) = daemon.client()
+        {
             let mut taken_back = false;
             let unwanted = async {
                 unwanted.as_mut().await;
                 taken_back = true;
             };
-            match daemon.client.start(wish.clone(), unwanted).await {
+            match client.start(wish.clone(), unwanted).await {
                 Ok(running) => return Ok(Running::by_daemon(running, daemon, wish)),
                 Err(AskError::Told(why)) => return Err(told(why)),
                 Err(_) if taken_back => return Err(told(not_asked(&wish.target))),
-                Err(error) => instead(&error),
+                Err(error) => daemon.instead(&error),
             }
         }
         let here = self.here().await.map_err(told)?;
@@ -174,11 +150,13 @@ impl Runner {
     /// Nobody could look.
     pub async fn agents(&self, window: Duration) -> Result<Listing, Told> {
         #[cfg(unix)]
-        if let Self::Daemon(daemon) = self {
-            match daemon.client.agents(window).await {
+        if let Self::Daemon(daemon) = self
+            && let Some(client) = daemon.client()
+        {
+            match client.agents(window).await {
                 Ok(answers) => return Ok(listing(answers)),
                 Err(AskError::Told(why)) => return Err(why),
-                Err(error) => instead(&error),
+                Err(error) => daemon.instead(&error),
             }
         }
         let (answers, blind) = self.here().await?.agents(window).await;
@@ -207,11 +185,13 @@ impl Runner {
     ) -> Result<Capabilities, DescribeError> {
         let told = |told| DescribeError::Told(Box::new(told));
         #[cfg(unix)]
-        if let Self::Daemon(daemon) = self {
-            match daemon.client.describe(name, window).await {
+        if let Self::Daemon(daemon) = self
+            && let Some(client) = daemon.client()
+        {
+            match client.describe(name, window).await {
                 Ok(document) => return Ok(document),
                 Err(AskError::Told(why)) => return Err(told(why)),
-                Err(error) => instead(&error),
+                Err(error) => daemon.instead(&error),
             }
         }
         self.here()
@@ -262,7 +242,7 @@ impl Runner {
         match self {
             Self::Here(orchestrator) => Some(orchestrator),
             #[cfg(unix)]
-            Self::Daemon(daemon) => daemon.here.made.get(),
+            Self::Daemon(daemon) => daemon.here.opened(),
         }
     }
 }
@@ -274,11 +254,6 @@ fn not_asked(target: &NodeName) -> Told {
         code: crate::exit::code::INTERRUPTED,
         unreachable: false,
     }
-}
-
-#[cfg(unix)]
-fn instead(error: &AskError) {
-    tracing::info!(why = %chain(error), "the daemon does not do it, so this process does");
 }
 
 #[cfg(unix)]

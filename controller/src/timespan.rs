@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
+/// The longest that is understood, in seconds: a century, which no deadline needs and every clock can
+/// count.
+const MAX_SECS: u64 = 100 * 31_557_600;
+
 /// Why a text is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTimespanError {
     /// It cannot be read.
     #[error("\"{shown}\" is no length of time: write 500ms, 30s, 5min or 1h30m")]
     Malformed {
+        /// The text, escaped.
+        shown: String,
+    },
+    /// It is longer than anybody lives.
+    #[error("\"{shown}\" is too long: a hundred years is the most")]
+    TooLong {
         /// The text, escaped.
         shown: String,
     },
@@ -21,9 +31,14 @@ pub enum ParseTimespanError {
 /// # Errors
 /// The text is none.
 pub fn timespan(text: &str) -> Result<Duration, ParseTimespanError> {
-    humantime::parse_duration(text).map_err(|_| ParseTimespanError::Malformed {
-        shown: proto::text::escaped(text),
-    })
+    let shown = || proto::text::escaped(text);
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= Duration::from_secs(MAX_SECS) => Ok(time),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => {
+            Err(ParseTimespanError::TooLong { shown: shown() })
+        }
+        Err(_) => Err(ParseTimespanError::Malformed { shown: shown() }),
+    }
 }
 
 /// Reads a length of time that is not zero: with a limit of zero nothing could be done.
@@ -50,6 +65,18 @@ mod tests {
             "{error}"
         );
         assert_eq!(timespan("1h 30m"), Ok(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn what_no_clock_could_count_is_too_long() {
+        let century = Duration::from_secs(MAX_SECS);
+        assert_eq!(limit("100years"), Ok(century));
+
+        for long in ["101y", "300000000000y", "99999999999999999999999s"] {
+            let error = limit(long).expect_err("too long").to_string();
+            assert!(error.contains("is too long: a hundred years"), "{error}");
+        }
+        assert!(std::time::Instant::now().checked_add(century).is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use pki::Expect;
+use pki::{Expect, NodeCertificate};
 use proto::{
     codec::{DecodeError, Decoder, EncodeError, encode},
     frame::{Frame, FrameKind, Hello},
@@ -26,6 +26,7 @@ use proto::{
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
 use tokio::{io::AsyncReadExt as _, sync::OnceCell};
 
 use crate::{
@@ -68,6 +69,7 @@ pub enum Pace {
 pub struct Link {
     connection: Connection,
     peer: NodeId,
+    trusted_until: OffsetDateTime,
     hello: OnceCell<Hello>,
     readers: Readers,
     /// How often the peer was made to speak.
@@ -93,10 +95,11 @@ impl Link {
         let connection = connecting
             .await
             .map_err(|error| DialError::of(addr, error))?;
-        let peer = peer_of(&connection).ok_or(DialError::NoCertificate { addr })?;
+        let certificate = certificate_of(&connection).ok_or(DialError::NoCertificate { addr })?;
         Ok(Self {
             connection,
-            peer,
+            peer: certificate.node().clone(),
+            trusted_until: certificate.not_after().min(transport.trusted_until()),
             hello: OnceCell::new(),
             readers: transport.readers(),
             nudges: AtomicU64::new(0),
@@ -107,6 +110,13 @@ impl Link {
     #[must_use]
     pub const fn peer(&self) -> &NodeId {
         &self.peer
+    }
+
+    /// Returns until when the handshake that made this link could be made again: one of the two
+    /// certificates or the revocation list is over then.
+    #[must_use]
+    pub const fn trusted_until(&self) -> OffsetDateTime {
+        self.trusted_until
     }
 
     /// Returns the peer's address.
@@ -219,9 +229,13 @@ impl Link {
 
 /// Returns who the certificate of an accepted connection says that the peer is.
 pub(crate) fn peer_of(connection: &Connection) -> Option<NodeId> {
+    certificate_of(connection).map(|certificate| certificate.node().clone())
+}
+
+fn certificate_of(connection: &Connection) -> Option<NodeCertificate> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    pki::peer_id(&chain).ok()
+    NodeCertificate::read(chain.first()?).ok()
 }
 
 /// Reads the frames of one stream.

@@ -27,6 +27,7 @@ use quinn::{
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use socket2::{Domain, Protocol, Socket, Type};
+use time::OffsetDateTime;
 
 use self::batch::GrowingBatches;
 
@@ -112,6 +113,9 @@ pub struct Transport {
     endpoint: quinn::Endpoint,
     client: quinn::ClientConfig,
     server: Option<quinn::ServerConfig>,
+    /// Until when this node's own certificate is good.
+    not_after: OffsetDateTime,
+    revocation: Revocation,
 }
 
 /// Why there is no endpoint.
@@ -215,6 +219,8 @@ impl Transport {
             endpoint,
             client,
             server,
+            not_after: identity.not_after(),
+            revocation: revocation.clone(),
         })
     }
 
@@ -229,6 +235,12 @@ impl Transport {
     /// Returns who reads from the links that are dialled here.
     pub(crate) const fn readers(&self) -> Readers {
         self.readers
+    }
+
+    /// Returns until when a handshake with the best of peers could succeed.
+    pub(crate) fn trusted_until(&self) -> OffsetDateTime {
+        let list = self.revocation.believed_until();
+        list.map_or(self.not_after, |list| list.min(self.not_after))
     }
 
     /// Starts a handshake with the node at `addr`, which must prove to be `server_name`.

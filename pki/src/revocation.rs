@@ -23,6 +23,15 @@ pub enum StaleCrl {
     AcceptFor(Duration),
 }
 
+impl StaleCrl {
+    const fn grace(self) -> Duration {
+        match self {
+            Self::Refuse => Duration::ZERO,
+            Self::AcceptFor(grace) => grace,
+        }
+    }
+}
+
 /// A handle on what is revoked. Clones share one list, so a new one takes effect everywhere at once.
 #[derive(Debug, Clone)]
 pub struct Revocation {
@@ -100,6 +109,13 @@ impl Revocation {
             .clone()
     }
 
+    /// Returns until when the list in force is believed, if one has been seen.
+    #[must_use]
+    pub fn believed_until(&self) -> Option<OffsetDateTime> {
+        let grace = time::Duration::try_from(self.stale.grace()).ok()?;
+        self.in_force()?.next_update().checked_add(grace)
+    }
+
     /// Decides whether the certificate `serial` of the CA `authority` may still be believed.
     ///
     /// # Errors
@@ -117,10 +133,7 @@ impl Revocation {
         if crl.issuer() != authority {
             return Err(VerifyError::ForeignCrl);
         }
-        let grace = match self.stale {
-            StaleCrl::Refuse => Duration::ZERO,
-            StaleCrl::AcceptFor(grace) => grace,
-        };
+        let grace = self.stale.grace();
         let next_update = crl.next_update();
         let overdue = Duration::try_from(now - next_update).unwrap_or(Duration::ZERO);
         if overdue > grace {

@@ -5,14 +5,14 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use proto::{
     id::{NodeName, RunId},
-    run::{Hold, Outcome, Refusal},
+    run::Hold,
 };
 
 use super::{
     Global, describe_error,
     note::Note,
     run::{
-        drive::{OnInterrupt, Shown, Stage, drive},
+        drive::{self, OnInterrupt, Shown, Stage, drive},
         one::Asked,
     },
     setup,
@@ -85,7 +85,7 @@ async fn hear(
 ) -> anyhow::Result<u8> {
     let context = setup::open(global).await?;
     let shown = shown(args);
-    let stage = Stage::set(shown);
+    let stage = Stage::set(shown, drive::Asked::Before);
     let wish = AttachRun {
         id,
         target: target.clone(),
@@ -102,11 +102,15 @@ async fn hear(
     let driven = drive(&mut running, stage, None, on_interrupt).await;
     context.runner.remember_target(&running);
     context.runner.shutdown().await;
-    let code = Asked { id, target, shown }.conclude(&running, driven);
+    let asked = Asked { id, target, shown };
     let outcome = running.outcome();
-    if let Some(Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)) = outcome {
-        return Ok(code::UNREACHABLE);
+    let code = asked.conclude(&running, driven);
+    if outcome.is_some_and(drive::is_unknown) {
+        return Ok(match code {
+            code::NOT_STARTED => code::UNREACHABLE,
+            code => code,
+        });
     }
-    Note::of(&context.home, id).ended([(running.target(), outcome)]);
+    Note::of(&context.home, id).ended_earlier(running.target(), outcome, running.ended());
     Ok(code)
 }

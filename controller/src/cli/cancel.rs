@@ -8,10 +8,10 @@ use proto::{
     id::NodeName,
     run::{Ended, Refusal, Tree},
 };
-use tokio::task::JoinSet;
 
 use super::{
     Global, describe_error, setup,
+    turns::{Asked, in_turns},
     which::{Meant, Which},
 };
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
     orchestrator::EndRunError,
     output::{self, chain, report},
     timespan::{limit, timespan},
-    told::Told,
 };
 
 /// End a run and all its processes, and wait until its agents say that nothing is left.
@@ -61,15 +60,21 @@ async fn end(global: &Global, args: &CancelArgs, meant: Meant) -> anyhow::Result
     let grace = args.grace.or(context.config.grace).unwrap_or(DEFAULT_GRACE);
     let window = setup::window(args.connect_timeout, &context.config);
     let runner = Arc::new(context.runner);
-    let mut asked = JoinSet::new();
-    for target in meant.targets {
-        let runner = Arc::clone(&runner);
-        asked.spawn(async move {
-            let here = runner.here().await?;
+    let by = Arc::clone(&runner);
+    let mut asked = in_turns(meant.targets, move |target| {
+        let runner = Arc::clone(&by);
+        async move {
+            let here = match runner.here().await {
+                Ok(here) => here,
+                Err(told) => return Asked::Answered(Err(told)),
+            };
             let ended = here.cancel(meant.run, &target, grace, window).await;
-            Ok::<_, Told>((target, ended))
-        });
-    }
+            match may_be_asked_again(&ended) {
+                true => Asked::NotReached(Ok((target, ended))),
+                false => Asked::Answered(Ok((target, ended))),
+            }
+        }
+    });
     let mut worst = code::OK;
     while let Some(answer) = asked.join_next().await {
         let (target, ended) = answer??;
@@ -77,6 +82,18 @@ async fn end(global: &Global, args: &CancelArgs, meant: Meant) -> anyhow::Result
     }
     runner.shutdown().await;
     Ok(worst)
+}
+
+/// Tells whether the agent was not reached, or lost before it answered: asking twice ends nothing twice.
+const fn may_be_asked_again(ended: &Result<Ended, EndRunError>) -> bool {
+    match ended {
+        Ok(_) => false,
+        Err(EndRunError::Unreachable(_)) => true,
+        Err(EndRunError::Cancel { source, .. }) => match source {
+            CancelError::Link(_) => true,
+            CancelError::Refused(_) | CancelError::Violation => false,
+        },
+    }
 }
 
 fn tell(target: &NodeName, ended: Result<Ended, EndRunError>) -> u8 {

@@ -152,6 +152,12 @@ fn of_daemon(error: &anyhow::Error, otherwise: u8) -> Option<Verdict> {
     }
     match cause::<AskError>(error) {
         Some(AskError::Told(told)) => verdict(otherwise, told.next.clone()),
+        Some(AskError::Silent { pid: Some(pid) }) => verdict(
+            otherwise,
+            Some(format!(
+                "`kill -CONT {pid}` lets a stopped one go on, `kill -KILL {pid}` ends it; runs go on at their agents"
+            )),
+        ),
         Some(AskError::Declined(Declined::Version { .. })) => verdict(
             otherwise,
             Some("stop it with the release that started it, or by SIGTERM".into()),

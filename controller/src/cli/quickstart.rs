@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use self::agent::ChildAgent;
 use super::{
     capabilities,
-    run::drive::{Driven, OnInterrupt, Shown, Stage, drive},
+    run::drive::{Asked, Driven, OnInterrupt, Shown, Stage, drive},
     setup,
 };
 use crate::{
@@ -229,7 +229,7 @@ async fn run(orchestrator: &Orchestrator, name: &NodeName) -> anyhow::Result<()>
     let running = orchestrator.start(wish).await?;
     let mut running = Running::Here(Box::new(running));
     let shown = Shown::Bytes(View::Auto);
-    let stage = Stage::set(shown);
+    let stage = Stage::set(shown, Asked::Now);
     if let Driven::OutputFailed(error) = drive(&mut running, stage, None, ON_INTERRUPT).await {
         return Err(error.into());
     }

@@ -13,7 +13,7 @@ use crate::{
         client::{AskError, Client},
         place::{OccupyError, Place},
         protocol::Hello,
-        server::{Door, Server},
+        server::{Door, NotOpened, Server},
     },
     exit::{code, process_code},
     output::{self, events::harmless_pretty_json},
@@ -94,7 +94,13 @@ async fn stay(global: &Global, args: &ServeArgs) -> anyhow::Result<()> {
         home,
         open: Box::new(move |before| {
             let opened = setup::opened(&global, most, idle, before);
-            opened.map_err(|error| describe_error::told(&error))
+            opened.map_err(|error| {
+                let told = describe_error::told(&error);
+                match error.is::<setup::TakesBack>() {
+                    true => NotOpened::TakesBack(told),
+                    false => NotOpened::Unreadable(told),
+                }
+            })
         }),
         explain_run: |error| describe_error::told(&error.into()),
         explain_describe: |error| describe_error::told(&error.into()),

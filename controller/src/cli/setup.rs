@@ -5,7 +5,7 @@
 mod daemon;
 
 #[cfg(unix)]
-pub(super) use daemon::{ForeignDaemon, WrongDaemonSetting, home_path, opened, place};
+pub(super) use daemon::{ForeignDaemon, TakesBack, WrongDaemonSetting, home_path, opened, place};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

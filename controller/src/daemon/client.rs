@@ -11,18 +11,24 @@ use std::{
 
 use bytes::BytesMut;
 use proto::{capability::Capabilities, id::NodeName};
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    time::{Instant, timeout, timeout_at},
+};
 
 pub use self::running::{Broken, CancelError, Canceller, Running};
 use super::{
     Status,
     place::{ConnectError, Place},
     protocol::{
-        Answers, Declined, Frame, Hello, Look, Reply, Request, TooLong, VERSION, Wish, encode,
+        Answers, Declined, EncodeError, Frame, Hello, Look, Reply, Request, VERSION, Wish, encode,
     },
     stream::{ReadError, Reader, write_all},
 };
 use crate::{orchestrator::StartRun, told::Told};
+
+/// How long a daemon may take to greet, which it does at once unless it is stopped.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A daemon that serves this program.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ struct Connection {
     out: BytesMut,
     /// Whether the daemon has let us in.
     welcome: bool,
+    /// When it was asked.
+    asked: Instant,
 }
 
 /// Why a daemon did not do it. Nothing was asked of an agent then.
@@ -63,12 +71,18 @@ pub enum AskError {
     /// It is not there, or left before it answered.
     #[error("the daemon is gone")]
     Gone,
+    /// It does not say a word. Nothing comes of what it was asked for.
+    #[error("the daemon{} does not answer within {} s; it may be stopped", of_pid(*.pid), PATIENCE.as_secs())]
+    Silent {
+        /// Its process, where the system tells.
+        pid: Option<i32>,
+    },
     /// It is not what it seemed to be.
     #[error(transparent)]
     Read(ReadError),
     /// It cannot be asked that.
-    #[error("the request is too long for the daemon")]
-    TooLong(#[source] TooLong),
+    #[error("the request cannot be put to the daemon")]
+    Encode(#[source] EncodeError),
     /// It tried, and this came of it.
     #[error(transparent)]
     Told(Told),
@@ -81,7 +95,7 @@ impl Hello {
         Self {
             version: VERSION,
             release: env!("CARGO_PKG_VERSION").into(),
-            home: std::path::PathBuf::new(),
+            home: super::protocol::RawPath::default(),
             identity: super::protocol::Stamp::default(),
             mdns: None,
         }
@@ -217,28 +231,53 @@ impl Client {
 
 impl Shared {
     async fn connect(&self) -> Result<Connection, AskError> {
-        let stream = self.place.connect().await.map_err(AskError::Connect)?;
+        let stream = self.place.connect().await.map_err(|error| match error {
+            ConnectError::Crowded { .. } => AskError::Silent { pid: None },
+            error @ (ConnectError::NotOurs { .. }
+            | ConnectError::Foreign { .. }
+            | ConnectError::System { .. }) => AskError::Connect(error),
+        })?;
         let stream = Arc::new(stream.ok_or(AskError::Gone)?);
         let reader = Reader::new(Arc::clone(&stream));
         let mut out = BytesMut::new();
         let hello = Request::Hello(self.hello.clone());
-        encode(&hello, &mut out).map_err(AskError::TooLong)?;
+        encode(&hello, &mut out).map_err(AskError::Encode)?;
         Ok(Connection {
             stream,
             reader,
             out,
             welcome: false,
+            asked: Instant::now(),
         })
     }
 }
 
 impl Connection {
     async fn say(&mut self, request: &Request) -> Result<(), AskError> {
-        encode(request, &mut self.out).map_err(AskError::TooLong)?;
-        let sent = write_all(&self.stream, &mut self.out).await;
-        // What it said before it left is still to be read.
-        drop(sent);
-        Ok(())
+        encode(request, &mut self.out).map_err(AskError::Encode)?;
+        self.asked = Instant::now();
+        let sent = write_all(&self.stream, &mut self.out);
+        match timeout(PATIENCE, sent).await {
+            // What it said before it left is still to be read.
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> AskError {
+        let peer = self.stream.peer_cred().ok();
+        let pid = peer.and_then(|peer| peer.pid());
+        AskError::Silent { pid }
+    }
+
+    /// Leaves a daemon that has not let us in, so that it does nothing of what it was asked for.
+    async fn leave(&mut self) -> AskError {
+        self.close();
+        // It sees the end before it does anything, unless it woke up just now and had said so.
+        if let Ok(Ok(None)) = timeout(Duration::ZERO, self.greeting()).await {
+            drop(timeout(PATIENCE, self.message()).await);
+        }
+        self.silent()
     }
 
     /// Tells the daemon that nothing more is wanted of it, and leaves it a word.
@@ -253,17 +292,44 @@ impl Connection {
 
     /// Returns what the daemon answers to the request.
     ///
+    /// # Errors
+    /// It does not greet in time, or leaves.
+    ///
     /// # Cancel safety
-    /// Nothing is lost when this is dropped.
+    /// Nothing is lost when this is dropped, unless it was about to give up.
     async fn answer(&mut self) -> Result<Reply, AskError> {
-        loop {
-            match self.reader.next().await.map_err(AskError::Read)? {
-                Some(Frame::Message(Reply::Welcome)) => self.welcome = true,
-                Some(Frame::Message(reply)) => return Ok(reply),
-                Some(Frame::Data(..)) | None => return Err(AskError::Gone),
+        if !self.welcome {
+            match timeout_at(self.asked + PATIENCE, self.greeting()).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(reply))) => return Ok(reply),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(self.leave().await),
             }
         }
+        self.message().await
     }
+
+    /// Waits to be let in; returns what the daemon says instead.
+    async fn greeting(&mut self) -> Result<Option<Reply>, AskError> {
+        let reply = self.message().await?;
+        if let Reply::Welcome = reply {
+            self.welcome = true;
+            return Ok(None);
+        }
+        Ok(Some(reply))
+    }
+
+    async fn message(&mut self) -> Result<Reply, AskError> {
+        match self.reader.next().await.map_err(AskError::Read)? {
+            Some(Frame::Message(reply)) => Ok(reply),
+            Some(Frame::Data(..)) | None => Err(AskError::Gone),
+        }
+    }
+}
+
+fn of_pid(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(" with pid {pid}"))
+        .unwrap_or_default()
 }
 
 /// Returns what follows from an answer that gives nothing of what was asked for.

@@ -98,6 +98,12 @@ pub enum ConnectError {
         /// Where.
         socket: PathBuf,
     },
+    /// A daemon takes nobody in.
+    #[error("{} is crowded", .socket.display())]
+    Crowded {
+        /// Where.
+        socket: PathBuf,
+    },
     /// Somebody else listens.
     #[error("{} is served by a process of user {uid}, which is not to be trusted", .socket.display())]
     Foreign {
@@ -194,6 +200,10 @@ impl Place {
             Err(error) if is_nobody(&error) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(ConnectError::NotOurs { socket: socket() });
+            }
+            // Those that wait to be taken are as many as may (connect(2)).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(ConnectError::Crowded { socket: socket() });
             }
             Err(source) => {
                 return Err(ConnectError::System {

@@ -13,7 +13,7 @@
 //! **Invariant:** no bytes make the decoder panic, or hold more than one frame of [`MAX_BODY`].
 //! Guarded by `any_bytes_give_frames_or_an_error`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use node::discovery::fixed::KnownAddress;
@@ -29,7 +29,7 @@ use super::Status;
 use crate::{orchestrator::StartRun, told::Told};
 
 /// The version of this protocol, to be raised with every change of a body.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest body, in bytes: a listing of 10,000 agents, or a request as long as an agent takes it.
 pub const MAX_BODY: usize = 4 << 20;
@@ -136,11 +136,35 @@ pub struct Hello {
     /// The release.
     pub release: String,
     /// The folder it takes its files from.
-    pub home: PathBuf,
+    pub home: RawPath,
     /// The identity file it would use.
     pub identity: Stamp,
     /// Whether it was told to look for agents on the LAN, or not to.
     pub mdns: Option<bool>,
+}
+
+/// A path, whatever bytes it is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawPath(Vec<u8>);
+
+impl From<&Path> for RawPath {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().as_bytes().into())
+    }
+}
+
+impl RawPath {
+    /// Tells whether it names nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for RawPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&proto::text::escaped(&String::from_utf8_lossy(&self.0)))
+    }
 }
 
 /// Which file, and which state of it: enough to tell that two programs would read the same.
@@ -167,8 +191,8 @@ pub enum Declined {
     #[error("it serves another user")]
     User,
     /// It uses another folder, with another configuration.
-    #[error("it uses another folder: {}", .0.display())]
-    Home(PathBuf),
+    #[error("it uses another folder: {0}")]
+    Home(RawPath),
     /// It is somebody else in the mesh, or of another mesh.
     #[error("it uses another identity, or another state of it")]
     Identity,
@@ -181,6 +205,12 @@ pub enum Declined {
     /// It serves as many as it can.
     #[error("it serves {0} clients already")]
     Busy(usize),
+    /// Its files are of no use as they are now.
+    #[error("its files cannot be read again: {0}")]
+    Unreadable(String),
+    /// Its identity is over.
+    #[error("its identity is over")]
+    Ended,
 }
 
 /// Where and for how long to look.
@@ -284,8 +314,8 @@ pub struct Answer {
 /// Appends a message to `out`.
 ///
 /// # Errors
-/// It is longer than [`MAX_BODY`]; `out` is left as it was.
-pub fn encode<M: Serialize>(message: &M, out: &mut BytesMut) -> Result<(), TooLong> {
+/// It is longer than [`MAX_BODY`], or has no form; `out` is left as it was.
+pub fn encode<M: Serialize>(message: &M, out: &mut BytesMut) -> Result<(), EncodeError> {
     struct Out<'a>(&'a mut BytesMut);
     impl Extend<u8> for Out<'_> {
         fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
@@ -295,11 +325,14 @@ pub fn encode<M: Serialize>(message: &M, out: &mut BytesMut) -> Result<(), TooLo
     let start = out.len();
     out.put_bytes(0, HEADER_LEN);
     let encoded = postcard::to_extend(message, Out(out));
-    let Out(_) = encoded.expect("our own types always serialize into memory");
+    if let Err(source) = encoded.map(|Out(_)| ()) {
+        out.truncate(start);
+        return Err(EncodeError::Form(source));
+    }
     let len = out.len() - start - HEADER_LEN;
     if len > MAX_BODY {
         out.truncate(start);
-        return Err(TooLong { len });
+        return Err(EncodeError::TooLong { len });
     }
     out[start..start + HEADER_LEN].copy_from_slice(&header(MESSAGE, len));
     Ok(())
@@ -355,12 +388,18 @@ fn message<M: DeserializeOwned>(body: &[u8]) -> Result<M, Malformed> {
     }
 }
 
-/// A message that is too long to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{len} bytes are more than the {MAX_BODY} that a message may have")]
-pub struct TooLong {
-    /// How long it would be.
-    pub len: usize,
+/// A message that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// It is too long.
+    #[error("{len} bytes are more than the {MAX_BODY} that a message may have")]
+    TooLong {
+        /// How long it would be.
+        len: usize,
+    },
+    /// Something in it cannot be told in bytes.
+    #[error("put the message into bytes")]
+    Form(#[source] postcard::Error),
 }
 
 /// Bytes that the other end cannot have sent.

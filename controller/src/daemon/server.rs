@@ -52,7 +52,7 @@ pub struct Door {
     pub home: PathBuf,
     /// Reads the files, given what was opened before.
     #[expect(clippy::type_complexity, reason = "it is said once")]
-    pub open: Box<dyn Fn(Option<&Orchestrator>) -> Result<Opened, Told> + Send + Sync>,
+    pub open: Box<dyn Fn(Option<&Orchestrator>) -> Result<Opened, NotOpened> + Send + Sync>,
     /// Puts a run's error into words.
     pub explain_run: fn(RunError) -> Told,
     /// Puts another error into words.
@@ -69,6 +69,22 @@ pub struct Opened {
     pub files: Files,
     /// What was read.
     pub stamps: Stamps,
+}
+
+/// Nothing came of reading the files.
+pub enum NotOpened {
+    /// They are of no use: whoever reads them now does nothing.
+    Unreadable(Told),
+    /// They would take back what was revoked: the list that was read before is the better one.
+    TakesBack(Told),
+}
+
+impl NotOpened {
+    fn told(self) -> Told {
+        match self {
+            Self::Unreadable(told) | Self::TakesBack(told) => told,
+        }
+    }
 }
 
 /// The files that a controller is made of.
@@ -143,8 +159,15 @@ struct Current {
     files: Files,
     stamps: Stamps,
     reloads: u64,
-    /// The state of the files that was of no use, and why.
-    failed: Option<(Stamps, String)>,
+    /// The state of the files that was not taken over, and why.
+    failed: Option<NotTaken>,
+}
+
+struct NotTaken {
+    stamps: Stamps,
+    why: String,
+    /// Whether a client by itself would do nothing now.
+    is_unreadable: bool,
 }
 
 struct InProgress {
@@ -160,7 +183,7 @@ impl Server {
     /// # Errors
     /// The files are of no use.
     pub fn new(place: Occupied, door: Door) -> Result<Self, Told> {
-        let opened = (door.open)(None)?;
+        let opened = (door.open)(None).map_err(NotOpened::told)?;
         let current = Current {
             orchestrator: Arc::new(opened.orchestrator),
             mdns: opened.mdns,
@@ -248,16 +271,26 @@ impl State {
 
     /// Reads the files again if they are others than those that were read: what was revoked a
     /// moment ago is to be revoked here, too.
-    fn refresh(&self) {
+    ///
+    /// # Errors
+    /// They are of no use as they are now: nobody is to be trusted by what they said before.
+    fn refresh(&self) -> Result<(), String> {
+        let now = self.current().files.stamps();
         let is_new = {
             let current = self.current();
-            let now = current.files.stamps();
-            let failed = current.failed.as_ref().map(|(stamps, _)| *stamps);
+            let failed = current.failed.as_ref().map(|failed| failed.stamps);
             now != current.stamps && Some(now) != failed
         };
         if is_new {
-            // It is in the log and the status; the state before is in force.
+            // It is in the log and the status, too.
             drop(self.reload());
+        }
+        let current = self.current();
+        match &current.failed {
+            Some(failed) if failed.is_unreadable && now != current.stamps => {
+                Err(failed.why.clone())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -279,8 +312,14 @@ impl State {
                 );
                 Ok(())
             }
-            Err(told) => {
-                current.failed = Some((current.files.stamps(), told.text.clone()));
+            Err(error) => {
+                let is_unreadable = matches!(error, NotOpened::Unreadable(_));
+                let told = error.told();
+                current.failed = Some(NotTaken {
+                    stamps: current.files.stamps(),
+                    why: told.text.clone(),
+                    is_unreadable,
+                });
                 tracing::warn!(why = %told, "what was to be read again is of no use; the state before is in force");
                 Err(told)
             }
@@ -297,7 +336,7 @@ impl State {
             identity: identity.node().to_string(),
             mesh: identity.fingerprint().to_string(),
             reloads: current.reloads,
-            reload_failed: current.failed.as_ref().map(|(_, why)| why.clone()),
+            reload_failed: current.failed.as_ref().map(|failed| failed.why.clone()),
             links: current.orchestrator.kept().into_iter().map(link).collect(),
             runs: self
                 .runs()

@@ -174,12 +174,17 @@ impl Fleet {
             unreachable,
             wish,
             pacing,
-            input,
+            mut input,
             grace,
         } = plan;
         let targets: Vec<NodeName> = targets.into_iter().collect();
-        let waiting = (0..targets.len()).filter(|at| !unreachable.contains_key(&targets[*at]));
-        let mut schedule = Schedule::new(waiting.collect(), pacing.limits(targets.len()));
+        let is_waiting = |at: &usize| !unreachable.contains_key(&targets[*at]);
+        let (waiting, absent): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(is_waiting);
+        if let Some(input) = &mut input {
+            // They read nothing, and must not hold back who does.
+            absent.into_iter().for_each(|at| drop(input.feed(at)));
+        }
+        let mut schedule = Schedule::new(waiting.into(), pacing.limits(targets.len()));
         let mut own = VecDeque::new();
         for (target, why) in unreachable {
             schedule.failed();

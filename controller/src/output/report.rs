@@ -170,6 +170,19 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Describes that `run` is none that its agent knows of this controller: nothing was reached that
+    /// could have an end.
+    #[must_use]
+    pub fn not_known(run: RunId, target: NodeName, outcome: &Outcome) -> Self {
+        Self {
+            origin: Origin::Controller,
+            exit_code: code::UNREACHABLE.into(),
+            ..Self::new(run, target, outcome, None)
+        }
+    }
+}
+
 /// Why a controller proved by itself that nothing was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStarted {

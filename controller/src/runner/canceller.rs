@@ -11,7 +11,7 @@ use node::run::CancelError as HereError;
 use proto::id::{NodeName, RunId};
 use proto::run::{Ended, Refusal};
 #[cfg(unix)]
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 #[cfg(unix)]
 use super::Here;
@@ -24,6 +24,10 @@ use crate::{
     },
     orchestrator::EndRunError,
 };
+
+/// How long a daemon may take to have a run ended, besides the grace.
+#[cfg(unix)]
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The means to cancel a run.
 #[derive(Debug, Clone)]
@@ -95,7 +99,16 @@ impl Canceller {
 #[cfg(unix)]
 impl ByEither {
     async fn cancel(&self, grace: Duration) -> Result<Ended, CancelError> {
-        let is_gone = match self.there.cancel(grace).await {
+        let mut there = Box::pin(self.there.cancel(grace));
+        let answer = match timeout(grace + PATIENCE, &mut there).await {
+            Ok(answer) => answer,
+            // One that let us in and then does not answer may still do it, and so may this process.
+            Err(_) => tokio::select! {
+                answer = there => answer,
+                ended = self.directly(grace) => return ended,
+            },
+        };
+        let is_gone = match answer {
             Ok(ended) => return Ok(ended),
             // Another daemon may serve there by now, which never knew it; the agent knows.
             Err(client::CancelError::Refused(Refusal::UnknownRun)) => false,
@@ -144,16 +157,19 @@ const fn is_gone(error: &AskError) -> bool {
     match error {
         AskError::Gone | AskError::Declined(Declined::Stopping) => true,
         AskError::Connect(_)
+        | AskError::Silent { .. }
         | AskError::Declined(
             Declined::User
             | Declined::Version { .. }
             | Declined::Busy(_)
             | Declined::Home(_)
             | Declined::Identity
-            | Declined::Mdns,
+            | Declined::Mdns
+            | Declined::Unreadable(_)
+            | Declined::Ended,
         )
         | AskError::Read(_)
-        | AskError::TooLong(_)
+        | AskError::Encode(_)
         | AskError::Told(_) => false,
     }
 }

@@ -7,6 +7,10 @@
 //! link may be silent; so each use is watched: when nothing comes back, the agent is dialled anew
 //! beside it, and only a new link that is up replaces the silent one.
 //!
+//! A link is kept no longer than the handshake that made it could be made again: past the end of a
+//! certificate or of the revocation list, the agent has to prove itself anew. What runs over the link
+//! then keeps it.
+//!
 //! **Invariant:** at most one look-up of an agent is in progress for all who want it. Guarded by
 //! `many_callers_of_one_agent_share_one_link` of the scenarios.
 
@@ -18,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use ::time::OffsetDateTime;
 use proto::id::NodeName;
 use tokio::{
     task::JoinSet,
@@ -164,7 +169,7 @@ impl Warm {
     /// Keeps `found`, unless there is a link to that agent already.
     pub(super) fn keep(&self, found: &Found) {
         let seat = self.seat(&found.link.peer().name);
-        let is_free = seat.state().live().is_none();
+        let is_free = seat.state().live(OffsetDateTime::now_utc()).is_none();
         if is_free {
             self.put(&seat, found.clone());
         }
@@ -175,7 +180,7 @@ impl Warm {
         let seats = self.seats();
         let kept = seats.iter().filter_map(|(name, seat)| {
             let mut state = seat.state();
-            let kept = state.live()?;
+            let kept = state.live(OffsetDateTime::now_utc())?;
             Some(WarmLink {
                 name: name.clone(),
                 addr: kept.found.link.remote_address(),
@@ -199,7 +204,7 @@ impl Warm {
             let mut state = seat.state();
             let recent = |(at, _): &(Instant, Unreachable)| at.elapsed() < BACK_OFF;
             let failed = state.failed.as_ref().is_some_and(recent);
-            match state.live() {
+            match state.live(OffsetDateTime::now_utc()) {
                 Some(kept) if kept.is_free() && kept.used.elapsed() >= idle => {
                     kept.found.link.close(CloseCode::Done);
                     failed
@@ -223,7 +228,7 @@ impl Warm {
     /// Takes the link that is kept, and sees to it that it is watched.
     fn take(&self, ways: &Arc<Ways>, seat: &Arc<Seat>) -> Option<Found> {
         let mut state = seat.state();
-        let kept = state.live()?;
+        let kept = state.live(OffsetDateTime::now_utc())?;
         kept.used = Instant::now();
         kept.heard = kept.found.link.heard();
         let found = kept.found.clone();
@@ -287,7 +292,7 @@ impl Seat {
     /// Returns the link that is kept, if it is up and not this one.
     pub(super) fn other_than(&self, link: &Arc<Link>) -> Option<Found> {
         let mut state = self.state();
-        let kept = state.live()?;
+        let kept = state.live(OffsetDateTime::now_utc())?;
         (!Arc::ptr_eq(&kept.found.link, link)).then(|| kept.found.clone())
     }
 
@@ -303,16 +308,23 @@ impl Seat {
 }
 
 impl State {
-    /// Returns what is kept, if its link is up.
-    fn live(&mut self) -> Option<&mut Kept> {
-        self.kept.take_if(|kept| kept.found.link.closed().is_some());
+    /// Returns what is kept, if its link is up and still believed.
+    fn live(&mut self, now: OffsetDateTime) -> Option<&mut Kept> {
+        let is_over = |kept: &mut Kept| {
+            kept.found.link.closed().is_some() || now > kept.found.link.trusted_until()
+        };
+        if let Some(over) = self.kept.take_if(is_over)
+            && over.is_free()
+        {
+            over.found.link.close(CloseCode::Done);
+        }
         self.kept.as_mut()
     }
 
     /// Returns since when nobody needs what is here; `None` if somebody does.
     fn free_since(&mut self) -> Option<Instant> {
         let failed = self.failed.as_ref().map(|(at, _)| *at);
-        match self.live() {
+        match self.live(OffsetDateTime::now_utc()) {
             Some(kept) => kept.is_free().then_some(kept.used),
             None => failed,
         }
@@ -367,7 +379,7 @@ async fn watch(ways: Arc<Ways>, seat: Arc<Seat>, link: Arc<Link>) {
 /// Returns the packets that had come at the last use if none has since; else the watch is over.
 fn still_silent(seat: &Seat, link: &Arc<Link>) -> Option<u64> {
     let mut state = seat.state();
-    let kept = state.live()?;
+    let kept = state.live(OffsetDateTime::now_utc())?;
     if !Arc::ptr_eq(&kept.found.link, link) {
         return None;
     }

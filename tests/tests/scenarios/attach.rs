@@ -8,6 +8,7 @@ mod points;
 mod storm;
 mod stream;
 mod trees;
+mod unknown;
 
 use std::process::Command;
 

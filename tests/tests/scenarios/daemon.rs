@@ -4,6 +4,7 @@
 mod leaving;
 mod life;
 mod runs;
+mod stopped;
 mod trust;
 
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 mod choice;
 mod forms;
+mod retry;
 mod stops;
 
 use scenarios::Lab;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use node::link::Pace;
 use proto::{
     id::NodeName,
-    run::{Ended, Progress, Tree},
+    run::{Ended, Outcome, Progress, Refusal, Tree},
 };
 use tokio::{task::JoinSet, time::timeout};
 
@@ -88,24 +88,35 @@ pub(in crate::cli) enum Driven {
 /// What driving needs of this process, had before anything is started elsewhere.
 pub(in crate::cli) struct Stage {
     shown: Shown,
+    asked: Asked,
     sink: Sink,
+}
+
+/// When the run was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Asked {
+    /// Now.
+    Now,
+    /// Before, by whomever: an agent that knows no such run of this controller is no run's end.
+    Before,
 }
 
 impl Stage {
     /// Sets the stage.
-    pub(in crate::cli) fn set(shown: Shown) -> Self {
+    pub(in crate::cli) fn set(shown: Shown, asked: Asked) -> Self {
         let view = match shown {
             Shown::Bytes(view) => view,
             Shown::Json | Shown::Ndjson => View::Raw,
         };
         let sink = Sink::new(view);
-        Self { shown, sink }
+        Self { shown, asked, sink }
     }
 }
 
 struct Drive<'a> {
     target: NodeName,
     shown: Shown,
+    asked: Asked,
     gathered: Gathered,
     /// Of both streams, what is not yet a whole character.
     text: [Characters; 2],
@@ -121,7 +132,7 @@ pub(in crate::cli) async fn drive(
     source: Option<Source>,
     on_interrupt: OnInterrupt,
 ) -> Driven {
-    let Stage { shown, sink } = stage;
+    let Stage { shown, asked, sink } = stage;
     let mut interrupts = Interrupts::listen();
     let mut feeding = JoinSet::new();
     if let (Some(source), Some(to)) = (source, running.take_stdin()) {
@@ -131,6 +142,7 @@ pub(in crate::cli) async fn drive(
     let mut drive = Drive {
         target,
         shown,
+        asked,
         gathered: Gathered::default(),
         text: [Characters::default(), Characters::default()],
         away: false,
@@ -366,6 +378,9 @@ impl Drive<'_> {
         }
         let (id, target) = (self.running.id(), self.target.clone());
         let report = match self.running.outcome() {
+            Some(outcome) if self.asked == Asked::Before && is_unknown(outcome) => {
+                Report::not_known(id, target, outcome)
+            }
             Some(outcome) if end == End::Over => {
                 Report::new(id, target, outcome, self.running.ended())
             }
@@ -393,6 +408,14 @@ impl Drive<'_> {
             self.running.id()
         ));
     }
+}
+
+/// Tells whether the agent knows no such run of this controller.
+pub(in crate::cli) const fn is_unknown(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Refused(Refusal::UnknownRun | Refusal::OtherController)
+    )
 }
 
 fn line<'a>(event: fn(Content<'a>) -> Event<'a>, bytes: &'a [u8]) -> String {

@@ -120,7 +120,7 @@ impl All<'_> {
         let targets = plan.targets.clone();
         let note = Note::of(self.home, plan.wish.id);
         if self.args.run_id.is_some() {
-            note.check_remembered()?;
+            note.check_remembered(&targets)?;
         }
         note.asked(&plan.wish.command, targets.clone());
         let fleet = Fleet::new(Arc::clone(self.runner), plan);
@@ -128,6 +128,7 @@ impl All<'_> {
             summary,
             last,
             outcomes,
+            not_started,
             trouble,
         } = drive(fleet, targets, form).await;
         note.ended(
@@ -135,6 +136,7 @@ impl All<'_> {
                 .iter()
                 .map(|(target, outcome)| (target, Some(outcome))),
         );
+        note.not_started(not_started);
         output::tell(&summary.line());
         if let Some(trouble) = trouble {
             return Ok(describe_error::report(&trouble, code::OUTPUT_CLOSED));

@@ -6,7 +6,7 @@ use proto::{
 };
 
 use super::{
-    drive::{Driven, OnInterrupt, Shown, Stage, drive},
+    drive::{self, Driven, OnInterrupt, Shown, Stage, drive},
     flags::RunArgs,
     words::Wish,
 };
@@ -58,15 +58,16 @@ async fn whole(
     let config = &context.config;
     let grace = args.grace.or(config.grace).unwrap_or(DEFAULT_GRACE);
     wish.fill(config, grace, setup::window(args.connect_timeout, config));
-    let stage = Stage::set(asked.shown);
+    let stage = Stage::set(asked.shown, drive::Asked::Now);
     let note = Note::of(&context.home, asked.id);
     if args.run_id.is_some() {
-        note.check_remembered()?;
+        note.check_remembered([&asked.target])?;
     }
     note.asked(&wish.start.command, [asked.target.clone()]);
     let mut running = match context.runner.start(wish.start).await {
         Ok(running) => running,
         Err(error) => {
+            note.not_started([asked.target.clone()]);
             context.runner.shutdown().await;
             return Err(error.into());
         }
@@ -84,6 +85,7 @@ async fn whole(
     )
     .await;
     if let Some(refusal) = running.not_let_in() {
+        note.not_started([asked.target.clone()]);
         return Err(refusal.into());
     }
     context.runner.remember_target(&running);

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use super::{Global, asks_lan, identity_path, orchestrator};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     },
     home::Home,
     orchestrator::{Keep, Orchestrator, WarmLimits},
-    output::chain,
+    output::{self, chain},
 };
 
 /// The variable that says whether the daemon is used.
@@ -30,6 +30,17 @@ pub(in crate::cli) struct ForeignDaemon(#[source] ConnectError);
 #[derive(Debug, thiserror::Error)]
 #[error("{DAEMON_VARIABLE}={0:?}: expected auto or never")]
 pub(in crate::cli) struct WrongDaemonSetting(OsString);
+
+/// What was revoked would no longer be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cli) enum TakesBack {
+    /// There is no list any more.
+    #[error("the revocation list that is in force has vanished")]
+    Vanished,
+    /// There is an older one.
+    #[error("revocation list {offered} does not follow number {known}, which is in force")]
+    Older { offered: u64, known: u64 },
+}
 
 /// Returns where the daemon serves, or would.
 pub(in crate::cli) fn place(global: &Global) -> anyhow::Result<Place> {
@@ -71,7 +82,7 @@ pub(super) async fn client(
     let hello = Hello {
         version: VERSION,
         release: env!("CARGO_PKG_VERSION").into(),
-        home: canonical(home),
+        home: canonical(home).as_path().into(),
         identity: Stamp::of(&identity_path(global, config, home)),
         mdns: Some(asks_lan(global, config)),
     };
@@ -79,11 +90,15 @@ pub(super) async fn client(
     match Client::connect(place, hello, addresses).await {
         Ok(client) => Ok(Some(client)),
         Err(AskError::Gone) => Ok(None),
+        Err(error @ AskError::Silent { .. }) => {
+            output::say(&format!("{}; going on without it", chain(&error)));
+            Ok(None)
+        }
         Err(AskError::Connect(error)) => Err(ForeignDaemon(error).into()),
         Err(
             error @ (AskError::Declined(_)
             | AskError::Read(_)
-            | AskError::TooLong(_)
+            | AskError::Encode(_)
             | AskError::Told(_)),
         ) => {
             tracing::info!(why = %chain(&error), "the daemon is not used");
@@ -143,7 +158,7 @@ pub(in crate::cli) fn opened(
 }
 
 /// Checks that what was revoked stays revoked.
-fn follows(now: &Orchestrator, before: &Orchestrator) -> anyhow::Result<()> {
+fn follows(now: &Orchestrator, before: &Orchestrator) -> Result<(), TakesBack> {
     let Some(known) = before.revocation().in_force() else {
         return Ok(());
     };
@@ -151,12 +166,10 @@ fn follows(now: &Orchestrator, before: &Orchestrator) -> anyhow::Result<()> {
         return Ok(()); // another mesh
     }
     let offered = now.revocation().in_force();
-    let offered = offered.context("the revocation list that is in force has vanished")?;
-    ensure!(
-        offered.number() >= known.number(),
-        "revocation list {} does not follow number {}, which is in force",
-        offered.number(),
-        known.number()
-    );
-    Ok(())
+    let offered = offered.ok_or(TakesBack::Vanished)?.number();
+    let known = known.number();
+    match offered < known {
+        true => Err(TakesBack::Older { offered, known }),
+        false => Ok(()),
+    }
 }

@@ -10,7 +10,9 @@ use proto::{
     run::{Ended, KnownOfLost, Outcome, Progress, Refusal},
 };
 
-use super::{AskError, Connection, Shared, unexpected};
+use tokio::time::{Instant, timeout_at};
+
+use super::{AskError, Connection, PATIENCE, Shared, unexpected};
 use crate::{
     daemon::protocol::{CancelAnswer, CancelRun, Data, Frame, Over, Reply, Request},
     orchestrator::RunError,
@@ -31,6 +33,8 @@ pub struct Running {
     over: Option<Over>,
     broken: Option<Broken>,
     acknowledged: Option<(Outcome, Ended)>,
+    /// When a daemon that says nothing more of a run that is over counts as gone.
+    silent_from: Option<Instant>,
 }
 
 /// What broke a run, in words.
@@ -83,6 +87,7 @@ impl Running {
             over: None,
             broken: None,
             acknowledged: None,
+            silent_from: None,
         };
         if !asked {
             running.gone("the daemon is gone");
@@ -110,19 +115,25 @@ impl Running {
         if self.over.is_some() || self.is_gone {
             return None;
         }
-        let why = match self.connection.reader.next().await {
-            Ok(Some(frame)) => match self.take(frame) {
+        let frame = match self.silent_from {
+            Some(silent) => timeout_at(silent, self.connection.reader.next()).await,
+            None => Ok(self.connection.reader.next().await),
+        };
+        let why = match frame {
+            Ok(Ok(Some(frame))) => match self.take(frame) {
                 Ok(progress) => return Some(progress),
                 Err(why) => why,
             },
-            Ok(None) => "the daemon is gone".into(),
-            Err(error) => crate::output::chain(&error),
+            Ok(Ok(None)) => "the daemon is gone".into(),
+            Ok(Err(error)) => crate::output::chain(&error),
+            Err(_) => "the daemon says nothing of a run that is over".into(),
         };
         self.gone(&why);
         Some(Progress::Away)
     }
 
     fn take(&mut self, frame: Frame<Reply>) -> Result<Progress, String> {
+        self.silent_from = self.silent_from.map(|_| Instant::now() + PATIENCE);
         match frame {
             Frame::Message(Reply::Started(started)) => {
                 self.known.started = true;
@@ -216,6 +227,7 @@ impl Running {
 
     /// Takes the agent's word on how the run ended, from the answer to a cancellation.
     pub fn acknowledged(&mut self, ended: Ended) {
+        self.silent_from = Some(Instant::now() + PATIENCE);
         self.acknowledged = ended.result.outcome().map(|outcome| (outcome, ended));
     }
 

@@ -1,5 +1,7 @@
 //! Whatever arrives is a frame or an error.
 
+use std::ffi::OsStr;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -8,7 +10,7 @@ fn hello() -> Hello {
     Hello {
         version: VERSION,
         release: "0.1.0".into(),
-        home: "/home/op/mesosync".into(),
+        home: Path::new(OsStr::from_bytes(b"/home/op/\xff")).into(),
         identity: Stamp::default(),
         mdns: Some(false),
     }
@@ -79,4 +81,15 @@ proptest! {
         let _ = decode::<Request>(&mut whole.clone());
         let _ = decode::<Reply>(&mut whole);
     }
+}
+
+#[test]
+fn what_has_no_form_is_an_error_and_leaves_nothing_behind() {
+    let mut out = BytesMut::from(&b"before"[..]);
+    let no_text = Path::new(OsStr::from_bytes(b"\xff"));
+
+    let refused = encode(&no_text, &mut out).expect_err("serde takes paths as text");
+
+    assert!(matches!(refused, EncodeError::Form(_)), "{refused:?}");
+    assert_eq!(out, &b"before"[..]);
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use node::{discovery::Mechanism, run::CancelError};
+use time::OffsetDateTime;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{State, relay, told};
@@ -43,9 +44,12 @@ async fn talk(state: Arc<State>, stream: Arc<UnixStream>, has_room: bool) -> Res
     if let Err(declined) = welcome(&state, &stream, &hello, has_room) {
         return reply(&stream, BytesMut::new(), &Reply::Declined(declined)).await;
     }
-    // It leaves with the answer.
+    // At once, whatever the answer takes: a client that does not hear it leaves. And before anything
+    // is done, since one that left may do the same itself.
     let mut out = BytesMut::new();
     let _ = encode(&Reply::Welcome, &mut out);
+    let told_so = write_all(&stream, &mut out).await;
+    told_so.map_err(ReadError::Broken)?;
     let mut stopping = state.stop.subscribe();
     let asked = tokio::select! {
         biased; // a request that came too late is left alone
@@ -105,13 +109,17 @@ fn welcome(
     if !has_room {
         return Err(Declined::Busy(super::MAX_CLIENTS));
     }
-    if hello.home.as_os_str().is_empty() {
+    if hello.home.is_empty() {
         return Ok(()); // it asks nothing of the mesh
     }
-    if hello.home != state.door.home {
-        return Err(Declined::Home(state.door.home.clone()));
+    let home = state.door.home.as_path().into();
+    if hello.home != home {
+        return Err(Declined::Home(home));
     }
-    state.refresh();
+    state.refresh().map_err(Declined::Unreadable)?;
+    if OffsetDateTime::now_utc() > state.orchestrator().identity().not_after() {
+        return Err(Declined::Ended);
+    }
     if hello.identity != state.current().stamps.identity {
         return Err(Declined::Identity);
     }

@@ -1,6 +1,6 @@
 //! How a daemon begins, reads its files again, and ends.
 
-use std::io::Write as _;
+use std::{ffi::OsStr, io::Write as _, os::unix::ffi::OsStrExt as _};
 
 use rustix::process::Signal;
 use scenarios::{Lab, PATIENCE, Process, eventually, procfs::processes_of_run};
@@ -196,4 +196,23 @@ fn settings_of_the_operator_that_change_are_seen_without_asking() {
     // Who answers there is another agent: that it was asked shows that the address is known.
     assert_says(&refused, &[&lab.address_of(0).to_string()]);
     assert_eq!(status(&lab)["reloads"], 1);
+}
+
+#[test]
+fn a_home_whose_path_is_no_text_is_served_as_any_other() {
+    let lab = Lab::loopback();
+    let home = lab.mesh().folder().join(OsStr::from_bytes(b"home-\xff"));
+    fs_err::rename(lab.mesh().home(), &home).unwrap();
+    let by = |words: &[&str]| {
+        let mut command = lab.controller(words);
+        command.env("MESOSYNC_HOME", &home);
+        command
+    };
+    let _daemon = Daemon::by(by(&["serve"]));
+
+    let _ = Process::run(by(&script("true"))).expect_success();
+
+    let status = Process::run(by(&["serve", "status", "--json"])).expect_success();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["links"][0]["name"], TARGET);
 }

@@ -1,7 +1,6 @@
 //! For whom the daemon is, and whom the command line takes for a daemon.
 
 use std::{
-    collections::BTreeMap,
     io::Write as _,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
@@ -10,12 +9,15 @@ use std::{
 
 use pki::{Authority, NextCrl, Serial};
 use rustix::process::geteuid;
-use scenarios::{Binaries, Lab, Place, Process, eventually};
+use scenarios::{Binaries, Lab, PATIENCE, Place, Process, eventually, eventually_some};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
 use super::{Daemon, assert_says, script, status};
-use crate::props::TARGET;
+use crate::{
+    props::TARGET,
+    started::{self, Started},
+};
 
 /// A user who is nobody's.
 const STRANGER: u32 = 65534;
@@ -158,7 +160,7 @@ fn the_socket_of_another_user_is_refused() {
     let _ =
         Process::run(stranger.controller(&["pki", "init", "--name", "theirs"])).expect_success();
     let theirs = Process::start(stranger.controller(&["serve"]));
-    let _ = theirs.wait_for_line("serving on ", scenarios::PATIENCE);
+    let _ = theirs.wait_for_line("serving on ", PATIENCE);
 
     let mut words = vec!["--socket", ours.socket.to_str().unwrap()];
     words.extend(script("true"));
@@ -173,9 +175,7 @@ fn the_socket_of_another_user_is_refused() {
         &refused,
         &["user 65534", "not to be trusted", "--no-daemon"],
     );
-    eventually(scenarios::PATIENCE, || {
-        status(&lab)["runs"] == serde_json::json!([])
-    });
+    eventually(PATIENCE, || status(&lab)["runs"] == serde_json::json!([]));
 }
 
 #[test]
@@ -214,14 +214,121 @@ fn revoke(lab: &Lab, identity: &Path) {
     let shown = lab.run(["pki", "inspect", "--json", identity.to_str().unwrap()]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.expect_success().stdout).unwrap();
     let serial: Serial = shown["serial"].as_str().unwrap().parse().unwrap();
+    publish(lab, 1, Duration::days(7), &[serial]);
+}
+
+/// Puts a list into the operator's folder, to be believed for so long.
+fn publish(lab: &Lab, number: u64, lasting: Duration, revoked: &[Serial]) {
     let folder = lab.mesh().home().join("pki");
     let now = OffsetDateTime::now_utc();
+    let revoked = revoked.iter().cloned();
     let next = NextCrl {
-        number: 1,
+        number,
         this_update: now - Duration::hours(1),
-        next_update: now + Duration::days(7),
-        revoked: BTreeMap::from([(serial, now - Duration::minutes(1))]),
+        next_update: now + lasting,
+        revoked: revoked
+            .map(|serial| (serial, now - Duration::minutes(1)))
+            .collect(),
     };
     let crl = Authority::load(&folder).unwrap().sign_crl(&next).unwrap();
     fs_err::write(folder.join("crl.pem"), crl.to_pem()).unwrap();
+}
+
+#[test]
+fn a_revocation_list_that_cannot_be_read_lets_nobody_in_though_links_are_warm() {
+    let lab = Lab::loopback();
+    let _daemon = Daemon::start(&lab);
+    let _ = lab.run(script("true")).expect_success();
+    let path = lab.mesh().home().join("pki").join("crl.pem");
+
+    fs_err::write(&path, "nonsense").unwrap();
+    for _ in 0..2 {
+        let refused = lab.run(script("true")).expect_code(255);
+        assert_says(&refused, &["the revocation list", "crl.pem is of no use"]);
+    }
+
+    publish(&lab, 1, Duration::days(7), &[]);
+    let _ = lab.run(script("true")).expect_success();
+    assert_eq!(status(&lab)["links"][0]["name"], TARGET);
+}
+
+#[test]
+fn a_revocation_list_that_vanishes_stays_in_force() {
+    let mut lab = Lab::loopback();
+    let identity = lab.agent(0).identity().to_owned();
+    revoke(&lab, &identity);
+    let _daemon = Daemon::start(&lab);
+    fs_err::remove_file(lab.mesh().home().join("pki").join("crl.pem")).unwrap();
+
+    let refused = lab.run(script("true")).expect_code(255);
+
+    assert_says(&refused, &["revoked"]);
+}
+
+/// Uses a warm link until it is no longer good, and returns what is said then.
+#[track_caller]
+fn refused_in_the_end(lab: &Lab, options: &[&str]) -> scenarios::Finished {
+    let words = [options, &script("true")].concat();
+    let _ = lab.run(&words).expect_success();
+    assert_eq!(status(lab)["links"][0]["name"], TARGET);
+
+    let refused = eventually_some(PATIENCE, || {
+        let ran = lab.run(&words);
+        (ran.code() != Some(0)).then_some(ran)
+    });
+
+    assert_eq!(status(lab)["links"].as_array().unwrap().len(), 0);
+    refused.expect_code(255)
+}
+
+/// Long enough to come up and be used on a loaded machine.
+const SHORT: &str = "8s";
+
+#[test]
+fn a_revocation_list_that_is_overdue_lets_nobody_in_though_links_are_warm() {
+    let lab = Lab::loopback();
+    publish(&lab, 1, Duration::seconds(8), &[]);
+    let _daemon = Daemon::start(&lab);
+
+    let refused = refused_in_the_end(&lab, &[]);
+
+    assert_says(&refused, &["the revocation list was to be replaced on"]);
+}
+
+#[test]
+fn an_agent_whose_certificate_ends_is_refused_though_its_link_is_warm() {
+    let lab = Lab::new();
+    let identity = issue(&lab, "agent", TARGET);
+    let mut command = started::agent(&Place::here(), &identity, "127.0.0.1:0");
+    command.arg("--no-mdns");
+    let agent = Started::by(command);
+    let _daemon = Daemon::start(&lab);
+    let address = format!("{TARGET}={}", agent.listen);
+
+    let refused = refused_in_the_end(&lab, &["--address", &address]);
+
+    assert_says(&refused, &["the peer's certificate ended on"]);
+}
+
+#[test]
+fn a_controller_whose_identity_ends_is_refused_though_its_links_are_warm() {
+    let lab = Lab::loopback();
+    let identity = issue(&lab, "controller", "alice");
+    let identity = ["--identity", identity.to_str().unwrap()];
+    let _daemon = Daemon::by(lab.controller([&identity[..], &["serve"]].concat()));
+
+    let refused = refused_in_the_end(&lab, &identity);
+
+    assert_says(&refused, &["the identity of controller/alice", "ended on"]);
+}
+
+/// Issues an identity that ends soon.
+fn issue(lab: &Lab, role: &str, name: &str) -> std::path::PathBuf {
+    let path = lab.mesh().folder().join(format!("{name}.short"));
+    let out = path.to_str().unwrap();
+    let words = ["pki", "issue", role, name, "--validity", SHORT];
+    let _ = lab
+        .run([&words[..], &["--out", out]].concat())
+        .expect_success();
+    path
 }

@@ -305,3 +305,30 @@ fn every_target_reads_the_same_standard_input() {
         assert_eq!(shown.lines().count(), 2, "{shown}");
     }
 }
+
+#[test]
+fn a_target_that_is_known_not_to_answer_holds_no_standard_input_back() {
+    let mut lab = lab_of(&["web1", "web2"]);
+    lab.agent(1).kill();
+    let input = vec![b'x'; 2_000_000];
+    let options = [
+        "-t",
+        "web1,web2",
+        "-F",
+        "os.family=linux",
+        "--connect-timeout",
+        "1s",
+        "--stdin",
+    ];
+    let command = lab.controller(script(&options, "exec wc -c"));
+
+    let process = Process::start_with(command, Stdin::Bytes(input), Stdout::Captured);
+    let finished = process.wait_exit(scenarios::PATIENCE).expect_code(4);
+
+    assert!(
+        finished.stdout_text().contains("2000000"),
+        "{}",
+        finished.stdout_text()
+    );
+    assert!(finished.stderr_text().contains("1 unreachable"));
+}

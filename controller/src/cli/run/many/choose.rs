@@ -12,19 +12,16 @@ use proto::{
     id::{NodeName, Role},
 };
 use time::OffsetDateTime;
-use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{super::flags::RunArgs, tell_discovered};
 use crate::{
+    cli::turns::{Asked, in_turns},
     home::Home,
     orchestrator::{DescribeError, Lan, Orchestrator},
     output::{self, chain, fleet::Discovered},
     runner::Runner,
     targets::{Filter, SelectError, Selection, compact::compact_cut, filter::Fits},
 };
-
-/// Agents that are asked for their capabilities at once.
-const ASKED_AT_ONCE: usize = 64;
 
 /// Names that a message tells of.
 const SHOWN: usize = 8;
@@ -230,21 +227,16 @@ async fn asked(
     names: BTreeSet<NodeName>,
     window: Duration,
 ) -> anyhow::Result<Answers> {
-    let places = Arc::new(Semaphore::new(ASKED_AT_ONCE));
-    let mut questions = JoinSet::new();
-    for name in names {
-        let (runner, places) = (Arc::clone(runner), Arc::clone(&places));
-        questions.spawn(async move {
-            // The semaphore is never closed.
-            let _place = places.acquire().await;
-            let first = runner.describe(&name, window).await;
-            let answer = match first {
-                Err(_) => runner.describe(&name, window).await,
-                Ok(document) => Ok(document),
-            };
-            (name, answer)
-        });
-    }
+    let by = Arc::clone(runner);
+    let mut questions = in_turns(names, move |name| {
+        let runner = Arc::clone(&by);
+        async move {
+            match runner.describe(&name, window).await {
+                Ok(document) => Asked::Answered((name, Ok(document))),
+                Err(error) => Asked::NotReached((name, Err(error))),
+            }
+        }
+    });
     let mut answers = Answers::new();
     while let Some(answered) = questions.join_next().await {
         let (name, answer) = answered?;

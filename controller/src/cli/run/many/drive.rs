@@ -41,6 +41,8 @@ pub(super) struct Driven {
     pub(super) last: Option<End>,
     /// How the runs ended that are known to have.
     pub(super) outcomes: Vec<(NodeName, Outcome)>,
+    /// On whom surely nothing was started.
+    pub(super) not_started: Vec<NodeName>,
     /// Why not all of it was written.
     pub(super) trouble: Option<anyhow::Error>,
 }
@@ -52,6 +54,7 @@ struct Drive {
     live: Option<Live>,
     last: Option<End>,
     outcomes: Vec<(NodeName, Outcome)>,
+    not_started: Vec<NodeName>,
     told: usize,
     untold: usize,
     /// Those where the run id had been used before.
@@ -76,6 +79,7 @@ pub(super) async fn drive(mut fleet: Fleet, targets: BTreeSet<NodeName>, form: F
         form,
         last: None,
         outcomes: Vec::new(),
+        not_started: Vec::new(),
         told: 0,
         untold: 0,
         earlier: BTreeSet::new(),
@@ -168,8 +172,10 @@ impl Drive {
             Some(_) => self.untold += 1,
             None => {}
         }
-        if let End::Over { outcome, .. } = &end {
-            self.outcomes.push((target.clone(), outcome.clone()));
+        match &end {
+            End::Over { outcome, .. } => self.outcomes.push((target.clone(), outcome.clone())),
+            End::NotStarted { .. } | End::Skipped(_) => self.not_started.push(target.clone()),
+            End::Left => {}
         }
         self.last = Some(end);
     }
@@ -223,6 +229,7 @@ impl Drive {
             summary: self.summary,
             last: self.last,
             outcomes: self.outcomes,
+            not_started: self.not_started,
         }
     }
 }
