@@ -74,6 +74,10 @@ const SHARED_STREAM_WINDOW: u32 = 1 << 20;
 /// silent peer is made to speak.
 pub(crate) const NO_LINK_WINDOW: u64 = 1 << 60;
 
+/// Links from which on an endpoint's further ones keep to ordinary packets: each keeps room for
+/// several of its largest, which is 6 KiB more for each link of a fleet on a path of jumbo frames.
+const MANY_LINKS: usize = 256;
+
 /// The only version of QUIC that is spoken (RFC 9000 §15). quinn would take its drafts, too.
 const QUIC: u32 = 1;
 
@@ -250,7 +254,10 @@ impl Transport {
         server_name: &str,
     ) -> Result<quinn::Connecting, quinn::ConnectError> {
         let mut config = self.client.clone();
-        let payload = mtu::largest_payload(addr);
+        let payload = match self.endpoint.open_connections() {
+            0..MANY_LINKS => mtu::largest_payload(addr),
+            MANY_LINKS.. => mtu::ORDINARY,
+        };
         if payload > mtu::ORDINARY {
             config.transport_config(Arc::new(caller_transport(payload, self.readers)));
         }
