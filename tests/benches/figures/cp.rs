@@ -1,9 +1,10 @@
 //! A gibibyte copied as a file, in both directions, against scp to the same folder.
 //!
 //! Ours is durable when it ends (`fdatasync`) and has been compared by SHA-256 at both ends; scp is
-//! neither. Each round writes over the copy of the round before, as both would in life.
+//! neither. Each round writes over the copy of the round before, as both would in life, and begins on
+//! a disk that has nothing left to write of what another contender has left to it.
 
-use std::{io::Read as _, path::Path};
+use std::{io::Read as _, path::Path, process::Command, time::Duration};
 
 use scenarios::Lab;
 use tempfile::TempDir;
@@ -27,7 +28,7 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> anyhow::Result<
     fill(&source, options.bulk_bytes)?;
     let sshd = Sshd::start(options.ssh_user.as_deref())?;
     let mut scp = sshd.scp(&source, &folder.path().join("by-scp"));
-    let by_scp: Contender<'_> = Box::new(move || whole_process(&mut scp));
+    let by_scp: Contender<'_> = Box::new(move || on_a_settled_disk(&mut scp));
     if options.peers_only {
         let [scp] = medians(rounds, [by_scp])?;
         speed(report, "scp", options.bulk_bytes, scp);
@@ -39,8 +40,8 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> anyhow::Result<
     let here = |name: &str| folder.path().join(name).display().to_string();
     let mut put = lab.timed_controller(["cp", &here("source"), &remote("by-put")]);
     let mut get = lab.timed_controller(["cp", &remote("source"), &here("by-get")]);
-    let by_put: Contender<'_> = Box::new(move || whole_process(&mut put));
-    let by_get: Contender<'_> = Box::new(move || whole_process(&mut get));
+    let by_put: Contender<'_> = Box::new(move || on_a_settled_disk(&mut put));
+    let by_get: Contender<'_> = Box::new(move || on_a_settled_disk(&mut get));
     let [scp, put, get] = medians(rounds, [by_scp, by_put, by_get])?;
     speed(report, "scp", options.bulk_bytes, scp);
     speed(
@@ -60,6 +61,12 @@ pub(crate) fn measure(options: &Options, report: &mut Report) -> anyhow::Result<
         report.figure(name, of_scp, Unit::Times, Bound::AtLeast(OF_SCP));
     }
     Ok(())
+}
+
+fn on_a_settled_disk(command: &mut Command) -> anyhow::Result<Duration> {
+    #[cfg(unix)]
+    rustix::fs::sync();
+    whole_process(command)
 }
 
 /// A folder that the ssh server's user may write to, whoever that is.
