@@ -90,10 +90,8 @@ impl Build {
             .ancestors()
             .find(|folder| folder.ends_with("deps"))?
             .parent()?;
-        // cargo marks the root of its output; a triple may stand between root and profile.
-        let target = folder
-            .ancestors()
-            .find(|at| at.join("CACHEDIR.TAG").is_file())?;
+        // A triple may stand between root and profile.
+        let target = folder.ancestors().find(|at| is_root_of_output(at))?;
         let triple = match folder.parent()? {
             parent if parent == target => None,
             parent => parent.file_name().map(ToOwned::to_owned),
@@ -158,6 +156,13 @@ impl Build {
     }
 }
 
+/// Tells whether `folder` is one that cargo has marked as the root of its output: it writes the first of
+/// the marks only into a folder that it makes, and the second one unless it is told not to.
+fn is_root_of_output(folder: &Path) -> bool {
+    let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
+    marks.iter().any(|mark| folder.join(mark).is_file())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +185,16 @@ mod tests {
             (build.target.as_path(), build.triple),
             (target.path(), None)
         );
+    }
+
+    #[test]
+    fn target_folder_that_was_there_before_cargo_is_recognised() {
+        let target = tempfile::tempdir().unwrap();
+        fs_err::write(target.path().join(".rustc_info.json"), "{}").unwrap();
+
+        let build = Build::of_test(&target.path().join("debug/deps/scenarios-1f")).unwrap();
+
+        assert_eq!(build.target, target.path());
     }
 
     #[test]
