@@ -168,11 +168,21 @@ fn writing_that_was_interrupted_is_said_of_one_target_too() {
     assert!(said.contains(line), "{said}");
 }
 
+/// Tells whether Ctrl-C no longer just ends the process, as it does one that is still starting.
+fn hears_interruptions(process: &Process) -> bool {
+    let status = fs_err::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    caught & (1 << (Signal::INT.as_raw() - 1)) != 0
+}
+
 /// Interrupts `process`, which gathers its output for a report, until it leaves, and returns that.
 #[track_caller]
 fn report_of_what_is_left(lab: &Lab, mut process: Process, signals: usize) -> Value {
     let written = lab.mesh().folder().join("written");
-    eventually(PATIENCE, || written.exists());
+    eventually(PATIENCE, || {
+        written.exists() && hears_interruptions(&process)
+    });
     process.signal(Signal::INT);
     if signals > 1 {
         let _ = process.wait_for_line("cancelling; Ctrl-C again leaves at once", PATIENCE);
